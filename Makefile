@@ -1,0 +1,52 @@
+# `make help` lists the targets. PYTHON=python3.12 picks another interpreter for the environment.
+PYTHON ?= python3
+PY := .venv/bin/python
+RUN := checkpoints/lenet
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-fast lint benchmark system-libraries clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
+
+train: .venv/installed ## set up, get MNIST, train LeNet into checkpoints/lenet (or go on with it), report, predict an example
+	$(PY) train.py configs/lenet.yaml --out $(RUN) $(if $(wildcard $(RUN)/last.pdopt),--resume)
+	$(PY) predict.py examples/7_scan.png --checkpoint $(RUN)
+
+test: .venv/installed-dev ## set up for development and run every test (about ten minutes; the slow ones train on all of MNIST)
+	$(PY) -m pytest
+
+test-fast: .venv/installed-dev ## the tests without the slow ones
+	$(PY) -m pytest -m "not slow"
+
+lint: .venv/installed-dev ## ruff, as CI runs it
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+benchmark: .venv/installed ## our speed beside the tutorial's, and predict.py beside a bare import of Paddle
+	$(PY) benchmark.py
+
+clean: ## remove the environment and outputs; trained checkpoints stay
+	rm -rf .venv outputs
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PY) -c 'import cv2, paddle' >/dev/null 2>&1 || $(MAKE) --no-print-directory system-libraries
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# What `import cv2` and `import paddle` need from a bare Debian or Ubuntu.
+LIBRARIES := libxcb1 libgl1 libglib2.0-0 libgomp1
+
+system-libraries:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LIBRARIES) >/dev/null; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+		sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LIBRARIES) >/dev/null; \
+	fi
+	@$(PY) -c 'import cv2, paddle' >/dev/null || { echo "error: OpenCV or Paddle lack system libraries; on Debian and Ubuntu: sudo apt-get install $(LIBRARIES)"; exit 1; }

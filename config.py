@@ -1,0 +1,160 @@
+"""The settings of a training run: a YAML file read into a frozen `Config`; every field is also a flag of train.py."""
+
+import argparse
+import dataclasses
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from errors import InputError, suggest
+
+
+def _setting(default, help, low=None, high=None, choices=None):
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
+
+    model: str = _setting("lenet", "network", choices=("lenet",))
+    activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
+
+    data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
+    val_fraction: float = _setting(0.1, "share of the training images that chooses the epoch", low=0.001, high=0.5)
+    batch_size: int = _setting(128, "images a step", low=1, high=65536)
+
+    epochs: int = _setting(40, "passes over the training images", low=1, high=100_000)
+    optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw"))
+    learning_rate: float = _setting(0.004, "learning rate, the highest the schedule reaches", low=1e-9, high=100.0)
+    momentum: float = _setting(0.9, "momentum; of adam and adamw, beta1", low=0.0, high=0.9999)
+    weight_decay: float = _setting(0.0, "weight decay; decoupled for adamw, else an L2 penalty", low=0.0, high=10.0)
+    schedule: str = _setting("constant", "learning rate over time", choices=("constant", "cosine", "one-cycle"))
+    label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
+    ema_decay: float = _setting(
+        0.0, "exponential moving average of the weights, decay a step; 0: off", low=0.0, high=0.99999
+    )
+    patience: int = _setting(0, "stop after this many epochs without a better val loss; 0: never", low=0, high=100_000)
+
+    rotation: float = _setting(0.0, "augmentation: largest rotation, degrees", low=0.0, high=180.0)
+    scale: float = _setting(0.0, "augmentation: largest relative change of size", low=0.0, high=0.9)
+    shear: float = _setting(0.0, "augmentation: largest slant, x moved per y", low=0.0, high=2.0)
+    shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=28.0)
+
+    seed: int = _setting(0, "seed of the split, the weights, the order and the augmentation", low=0, high=2**31 - 1)
+
+    def to_yaml(self) -> str:
+        """The whole config as YAML that `load_config` reads back to an equal one."""
+        return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def load_config(path: str | Path, overrides: dict[str, str] | None = None) -> Config:
+    """Read a YAML file over the defaults, and the flags over both.
+
+    Args:
+        path: the YAML file.
+        overrides: field name to the text given on the command line.
+
+    Raises:
+        InputError: no such file, not YAML, a duplicate or unknown key, a value of the wrong type or out of range.
+    """
+    path = Path(path)
+    values = {name: _checked(f"{path}: {name}", name, value) for name, value in _read_yaml(path).items()}
+    for name, text in (overrides or {}).items():
+        flag = "--" + name.replace("_", "-")
+        values[name] = _checked(flag, name, text if FIELDS[name].type is str else _parse_scalar(flag, text))
+    return Config(**values)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give the parser a flag for each field of `Config`; those not used stay out of the parsed namespace."""
+    group = parser.add_argument_group(
+        "settings (over the YAML file; a value in brackets is what counts where neither says)"
+    )
+    for name, field in FIELDS.items():
+        kind = "|".join(field.metadata["choices"] or ()) or field.type.__name__
+        help = f"{field.metadata['help']} [{field.default}]".replace(" []", "")
+        group.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, metavar=kind, help=help)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does, and refuses duplicate keys."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key.value}'", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(path):
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        known = [str(other) for other in sorted(path.parent.glob("*.yaml"))]
+        hint = suggest(str(path), known) or (
+            f"; {path.parent} has {', '.join(Path(k).name for k in known)}" if known else ""
+        )
+        raise InputError(f"config {path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"config {path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a config is a list of 'key: value' lines, this is a {type(values).__name__}")
+    for key in values:
+        if key not in FIELDS:
+            raise InputError(
+                f"{path}: unknown key '{key}'{suggest(str(key), FIELDS) or '; known are ' + ', '.join(FIELDS)}"
+            )
+    return values
+
+
+def _parse_scalar(where, text):
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise InputError(f"{where}: '{text}' is not a value") from None
+
+
+def _checked(where: str, name: str, value: Any) -> Any:
+    """Return `value` in the type of the field called `name`, or raise an InputError that starts with `where`."""
+    kind, limits = FIELDS[name].type, FIELDS[name].metadata
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float:
+        if not is_number or not math.isfinite(value):
+            raise InputError(f"{where}: '{value}' is not a number (for example {FIELDS[name].default})")
+        value = float(value)
+    elif kind is int:
+        if not is_number or not math.isfinite(value) or value != int(value):
+            raise InputError(f"{where}: '{value}' is not a whole number (for example {FIELDS[name].default})")
+        value = int(value)
+    elif not isinstance(value, str):
+        raise InputError(f"{where}: '{value}' is not text; write it in quotes if it is meant as such")
+    choices, low, high = limits["choices"], limits["low"], limits["high"]
+    if choices and value not in choices:
+        raise InputError(
+            f"{where}: '{value}' is not known{suggest(value, choices) or '; choose one of ' + ', '.join(choices)}"
+        )
+    if low is not None and not low <= value <= high:
+        raise InputError(f"{where}: {value} is out of range; the nearest it can be is {low if value < low else high}")
+    return value

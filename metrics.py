@@ -1,0 +1,74 @@
+"""Classification metrics from a confusion matrix."""
+
+import numpy as np
+
+
+def confusion_matrix(labels: np.ndarray, preds: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count int [num_classes, num_classes]: row = true class, column = predicted class."""
+    counts = np.bincount(labels * num_classes + preds, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def summarize(confusion: np.ndarray) -> dict:
+    """Metrics of a confusion matrix; a ratio of nothing to nothing counts as 0, and every class counts in the means.
+
+    Args:
+        confusion: int [C, C], row = true class, column = predicted class.
+
+    Returns:
+        `images`: how many. `accuracy`: the share of them labelled right. `precision`, `recall`: unweighted means
+        over the classes. `f1`: the harmonic mean of those two. `macro_f1`: the unweighted mean of the classes' own
+        F1, which is never above it (Opitz and Burst 2019, "Macro F1 and Macro F1").
+        `per_class`: list of C dicts with `images precision recall f1`; a class's recall is its accuracy.
+    """
+    right = np.diag(confusion)
+    support, predicted = confusion.sum(1), confusion.sum(0)
+    precision, recall = _ratio(right, predicted), _ratio(right, support)
+    f1 = _ratio(2 * right, support + predicted)
+    rows = zip(support, precision, recall, f1, strict=True)
+    return {
+        "images": int(support.sum()),
+        "accuracy": float(_ratio(right.sum(), support.sum())),
+        "precision": float(precision.mean()),
+        "recall": float(recall.mean()),
+        "f1": float(_ratio(2 * precision.mean() * recall.mean(), precision.mean() + recall.mean())),
+        "macro_f1": float(f1.mean()),
+        "per_class": [
+            {"images": int(n), "precision": float(p), "recall": float(r), "f1": float(f)} for n, p, r, f in rows
+        ],
+    }
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Logits [N, C] -> probabilities [N, C]."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-likelihood, in nats, of labels int [N] under logits float [N, C]."""
+    top = logits.max(1, keepdims=True)
+    log_total = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
+    return float((log_total - logits[np.arange(len(labels)), labels]).mean())
+
+
+def format_report(metrics: dict, classes: list[str]) -> str:
+    """The metrics of `summarize` as an aligned table, a row a class and the means below."""
+    width = max(len("all"), *map(len, classes))
+    lines = [f"{'':{width}}  images  precision  recall     F1"]
+    for name, row in zip(classes, metrics["per_class"], strict=True):
+        lines.append(
+            f"{name:>{width}}  {row['images']:6d}     {row['precision']:.4f}  {row['recall']:.4f}  {row['f1']:.4f}"
+        )
+    lines.append(
+        f"{'all':>{width}}  {metrics['images']:6d}     {metrics['precision']:.4f}  {metrics['recall']:.4f}  "
+        f"{metrics['macro_f1']:.4f}"
+    )
+    wrong = round(metrics["images"] * (1 - metrics["accuracy"]))
+    lines.append(f"accuracy {metrics['accuracy']:.2%}: {wrong:,} of {metrics['images']:,} images wrong")
+    return "\n".join(lines)
+
+
+def _ratio(part, whole):
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

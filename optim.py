@@ -1,0 +1,61 @@
+"""Optimizers, learning-rate schedules and weight averaging, as a config names them."""
+
+from contextlib import contextmanager
+
+import paddle
+
+from config import Config
+
+
+def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.LRScheduler:
+    """The learning rate of each step. `one-cycle` rises for a quarter of the run, then falls (Smith and Topin 2018)."""
+    steps = config.epochs * steps_per_epoch
+    peak = config.learning_rate
+    if config.schedule == "cosine":
+        return paddle.optimizer.lr.CosineAnnealingDecay(peak, T_max=steps)
+    if config.schedule == "one-cycle":
+        return paddle.optimizer.lr.OneCycleLR(
+            peak, steps, divide_factor=10, end_learning_rate=peak / 1000, phase_pct=0.25
+        )
+    return paddle.optimizer.lr.LambdaDecay(peak, lambda step: 1.0)
+
+
+def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
+    """The update rule that the config names, over all of the model's parameters."""
+    shared = {"learning_rate": schedule, "parameters": model.parameters(), "weight_decay": config.weight_decay}
+    if config.optimizer == "momentum":
+        return paddle.optimizer.Momentum(momentum=config.momentum, **shared)
+    rule = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
+    return rule(beta1=config.momentum, **shared)
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights and batch-norm statistics; a decay of 0 turns it off.
+
+    The decay grows from 0.1 towards `decay`, so that the first, random weights are soon forgotten.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, decay: float):
+        self.decay = decay
+        self.steps = 0
+        self.values = {name: tensor.clone().detach() for name, tensor in model.state_dict().items()} if decay else {}
+
+    @paddle.no_grad()
+    def update(self, model: paddle.nn.Layer) -> None:
+        if not self.decay:
+            return
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, tensor in model.state_dict().items():
+            self.values[name].lerp_(tensor, 1 - decay)
+
+    @contextmanager
+    def applied(self, model: paddle.nn.Layer):
+        """Within the block the model has the averaged weights."""
+        if not self.decay:
+            yield
+            return
+        current = {name: tensor.clone().detach() for name, tensor in model.state_dict().items()}
+        model.set_state_dict(self.values)
+        yield
+        model.set_state_dict(current)

@@ -1,0 +1,118 @@
+"""The plots: training curves, confusion matrix, grid of mistakes, one prediction. `save` writes what they return."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from atomic import replacing
+
+_BLUE, _ORANGE, _GREY = "#1f77b4", "#ff7f0e", "#888888"
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write the figure; the suffix of the path says in which format."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
+    """Loss and error of train and val over the epochs, the chosen epoch marked.
+
+    Args:
+        history: a dict an epoch with `epoch train_loss train_accuracy val_loss val_accuracy`.
+        best_epoch: the epoch whose weights were kept.
+        title: name of the run.
+    """
+    figure = _figure(9, 3.8)
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axes, name, scale in ((left, "loss", 1), (right, "accuracy", 100)):
+        for part, colour in (("train", _BLUE), ("val", _ORANGE)):
+            label = "train, as augmented" if part == "train" else "val"
+            axes.plot(
+                epochs,
+                [scale * row[f"{part}_{name}"] for row in history],
+                color=colour,
+                label=label,
+                marker="." if len(epochs) < 12 else "",
+            )
+        axes.axvline(best_epoch, color=_GREY, linestyle=":", label=f"best on val: epoch {best_epoch}")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    left.set_yscale("log")
+    left.set_ylabel("cross-entropy, nats")
+    right.set_ylabel("accuracy, %")
+    # The first epochs would flatten the rest: show what the later ones span.
+    later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
+    right.set_ylim(min(later) - 0.2, min(100.05, max(later) + 0.2))
+    right.legend(loc="lower right", frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
+    """A confusion matrix int [C, C] (row = true class) with its counts; the colour shows the mistakes only."""
+    size = max(4.5, 0.5 * len(classes) + 1.2)
+    figure = _figure(size, size)
+    axes = figure.subplots()
+    mistakes = matrix - np.diag(np.diag(matrix))
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max() * 1.3))
+    for row, column in np.argwhere(matrix > 0):
+        colour = "black" if row != column else _GREY
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    return figure
+
+
+def mistakes(images: np.ndarray, captions: list[str], title: str, columns: int = 8) -> Figure:
+    """A grid of images [N, H, W], each with its caption above; for N = 0 a sheet that says so."""
+    rows = max(1, -(-len(images) // columns))
+    figure = _figure(1.15 * columns, 1.45 * rows + 0.5)
+    figure.suptitle(title if len(images) else f"{title}: none")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        axes.imshow(image, cmap="gray_r")
+        axes.set_title(caption, fontsize=8)
+    return figure
+
+
+def prediction(picture: np.ndarray, seen: np.ndarray, probs: np.ndarray, classes: list[str], title: str) -> Figure:
+    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees [28, 28], a bar a class."""
+    figure = _figure(9, 3.4)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
+    left.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    left.set_title("your picture", fontsize=10)
+    middle.imshow(seen, cmap="gray", vmin=0, vmax=1)
+    middle.set_title("what the network sees", fontsize=10)
+    for axes in (left, middle):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    best = int(probs.argmax())
+    bars = right.barh(
+        range(len(probs)), 100 * probs, color=[_ORANGE if i == best else _BLUE for i in range(len(probs))]
+    )
+    right.bar_label(bars, [f"{100 * p:.1f}" if p >= 0.0005 else "" for p in probs], padding=3, fontsize=8)
+    right.set_yticks(range(len(classes)), classes)
+    right.invert_yaxis()
+    right.set_xlim(0, 115)
+    right.set_xticks([0, 50, 100])
+    right.set_xlabel("probability, %")
+    right.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    return figure
+
+
+def _figure(width, height):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,118 @@
+"""Read the digit in each picture.
+
+python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
+python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
+python predict.py examples/7_scan.png --show       also draw what the network saw
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from atomic import write_csv
+from data import find_images
+from errors import ArgumentParser, InputError, run
+from preprocess import read_image, to_mnist
+from runtime import DEVICES, tune_cpu
+
+COLUMNS = ("path", "label", "confidence", "trusted", "error")
+_BATCH = 256
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = _parse(argv)
+    paths = find_images(args.paths)
+    tune_cpu()
+    from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
+
+    classifier = Classifier(args.checkpoint, args.device)
+    rows = []
+    for start in range(0, len(paths), _BATCH):
+        rows += predict_paths(classifier, paths[start : start + _BATCH])
+    if args.csv:
+        write_csv(args.csv, COLUMNS, rows)
+    if args.json:
+        print(json.dumps([_as_json(row, classifier.classes) for row in rows], indent=2))
+    elif len(rows) == 1:
+        _print_one(rows[0], classifier.classes)
+    else:
+        width = max(len(row["path"]) for row in rows)
+        for row in rows:
+            if not row["error"]:
+                print(f"{row['path']:{width}}  {row['label']}  {row['confidence']:7.2%}")
+    if args.show:
+        for row in rows:
+            _show(row, classifier.classes)
+    errors = [row["error"] for row in rows if row["error"]]
+    for error in errors[:-1]:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise InputError(errors[-1])
+
+
+def predict_paths(classifier, paths: list[Path]) -> list[dict]:
+    """A dict a picture with the `COLUMNS`, `probs` [num_classes] and `seen` float32 [28, 28], the network's input.
+
+    What does not apply is None: `error` if all is well, all but `path` and `error` if the picture cannot be read.
+    """
+    rows = [dict.fromkeys((*COLUMNS, "probs", "seen")) | {"path": str(path)} for path in paths]
+    for row in rows:
+        try:
+            row["seen"] = to_mnist(read_image(row["path"]))
+        except InputError as error:
+            row["error"] = str(error)
+    readable = [row for row in rows if not row["error"]]
+    if readable:
+        answers = classifier.predict(np.stack([row["seen"] for row in readable]))
+        for row, answer in zip(readable, answers, strict=True):
+            row.update(vars(answer))
+    return rows
+
+
+def _parse(argv):
+    parser = ArgumentParser(prog="predict.py", description=__doc__)
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them"
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help=f"write {','.join(COLUMNS)}")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead, with all probabilities")
+    parser.add_argument("--show", action="store_true", help="draw each prediction into outputs/")
+    return parser.parse_args(argv)
+
+
+def _print_one(row, classes):
+    if row["error"]:
+        return
+    print(f"{row['path']}: {row['label']}, {row['confidence']:.2%} sure\n")
+    for name, prob in zip(classes, row["probs"], strict=True):
+        print(f"  {name}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
+
+
+def _as_json(row, classes):
+    probs = row["probs"] if row["probs"] is None else dict(zip(classes, row["probs"].tolist(), strict=True))
+    return {name: row[name] for name in COLUMNS} | {"probs": probs}
+
+
+def _show(row, classes):
+    if row["error"]:
+        return
+    import plots  # matplotlib, for --show only
+
+    picture = read_image(row["path"])
+    picture = picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
+    figure = plots.prediction(
+        picture, row["seen"], row["probs"], classes, f"{row['label']}, {row['confidence']:.1%} sure"
+    )
+    path = Path("outputs") / f"{Path(row['path']).stem}_prediction.png"
+    plots.save(figure, path)
+    print(f"\ndrawn into {path}")
+
+
+if __name__ == "__main__":
+    run(main)

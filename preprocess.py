@@ -1,0 +1,176 @@
+"""Any picture of one digit -> MNIST's form."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from errors import InputError
+
+SIDE = 28  # pixels of an MNIST image
+BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
+
+_WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
+_EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
+_TOLERANCE = 8.0  # grey levels around the background that are background too
+_RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
+_MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
+_SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
+_LAST_BYTES = {_JPEG: b"\xff\xd9", _PNG: b"IEND"}  # what a whole file has near its end
+
+
+class BlankImage(InputError):
+    """There is no ink in the picture."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture file, turned the way its EXIF orientation says.
+
+    Returns:
+        uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
+
+    Raises:
+        InputError: no such file, not a picture, or one that is cut short.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if not data:
+        raise InputError(f"{path}: the file is empty")
+    for first, last in _LAST_BYTES.items():
+        if data.startswith(first) and last not in data[-65536:]:  # phones append things
+            raise InputError(f"{path}: the picture is cut short; copy it again")
+    # OpenCV keeps the transparency or heeds the orientation, not both; few pictures have both.
+    oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    image = _decode(data, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
+    if image is not None and image.shape[2:] != (4,) and b"eXIf" in data:
+        image = _decode(data, oriented)
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP and TIFF can")
+    return image if image.dtype == np.uint8 else (image / 257).astype(np.uint8)
+
+
+def to_mnist(image: np.ndarray) -> np.ndarray:
+    """Turn any picture of one digit into MNIST's form.
+
+    What is behind the ink is estimated as a smooth surface and taken away, so that paper and blackboard, lit evenly or
+    not, come out alike. The ink is then cropped, scaled into a 20-pixel box and centred.
+
+    Args:
+        image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
+
+    Returns:
+        float32 [28, 28] in [0, 1], ink bright, centre of mass at the centre (LeCun et al. 1998, section III.A).
+
+    Raises:
+        BlankImage: no ink was found.
+    """
+    grey = _to_grey(image)
+    shrink = _WORKING_SIDE / max(grey.shape)
+    if shrink < 1:
+        grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    ink = _clean(_ink(grey))
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _centre(_fit_box(ink))
+
+
+def _decode(data, flags):
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # among others: more than 2^30 pixels
+        return None
+
+
+def _to_grey(image):
+    """float32 [H, W], 0 to 255; what is transparent becomes the opposite of the ink."""
+    if image.ndim == 2:
+        return image.astype(np.float32)
+    grey = cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    if image.shape[2] == 4:
+        alpha = image[:, :, 3].astype(np.float32) / 255
+        ink_is_light = (grey * alpha).sum() > 127.5 * alpha.sum()
+        grey = grey * alpha + (0 if ink_is_light else 255) * (1 - alpha)
+    return grey
+
+
+def _ink(grey):
+    """float32 [H, W] in [0, 1]: how far each pixel is from the background towards the ink."""
+    difference = grey - _background(grey)
+    sample = _sample(difference)
+    noise = 1.4826 * np.median(np.abs(sample))
+    # The ink is what stands out most, on either side; single pixels count for less than many.
+    strengths = []
+    for sign in (-1, 1):
+        side = np.maximum(sign * difference, 0)
+        strengths.append((max(np.quantile(_sample(side), 0.995), 0.7 * side.max()), side))
+    top, ink = max(strengths, key=lambda strength: strength[0])
+    if top < max(_MIN_CONTRAST, 6 * noise):
+        raise BlankImage("the picture is blank: there is no ink to be seen")
+    floor = min(3 * noise, 0.3 * top)
+    return np.clip((ink - floor) / (top - floor), 0, 1)
+
+
+def _background(grey):
+    """float32 [H, W]: what would be there without the ink, as a polynomial surface in x and y.
+
+    Fitted to the edge of the picture first, then to all that looks like it: the ink falls out.
+    """
+    height, width = grey.shape
+    y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
+    terms = (np.ones_like(x), x, y, x * y, x * x, y * y)
+    samples = np.stack([_sample(np.broadcast_to(term, grey.shape)).ravel() for term in terms], -1)
+    values = _sample(grey).ravel()
+    edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
+    background = np.median(values[edge])
+    coefficients = [background]
+    for degree in (1, 3, 6):
+        away = np.abs(values - background)
+        near = away < max(_TOLERANCE, 2.5 * np.median(away[edge]))
+        if near.mean() < 0.2:
+            break
+        known = samples[near, :degree]
+        coefficients = np.linalg.solve(
+            known.T @ known + _RIDGE * np.eye(degree), known.T @ values[near]
+        )  # least squares
+        background = samples[:, :degree] @ coefficients
+    return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
+
+
+def _sample(image):
+    """Every k-th pixel of [H, W], about 4,000 in all: enough for statistics."""
+    return image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)]
+
+
+def _clean(ink):
+    """The ink without dust: connected pieces of too little ink are cleared."""
+    count, pieces = cv2.connectedComponents((ink > 0.2).astype(np.uint8), connectivity=8)
+    amount = np.bincount(pieces.ravel(), weights=ink.ravel(), minlength=count)
+    amount[0] = 0
+    kept = (amount >= _SPECK * amount.max())[pieces].astype(np.uint8)
+    kept[pieces == 0] = 0
+    return ink * cv2.dilate(kept, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+
+
+def _fit_box(ink):
+    """Scale so that the longer side is 20 pixels, averaging what falls into one pixel."""
+    scale = BOX / max(ink.shape)
+    size = [max(1, round(side * scale)) for side in ink.shape[::-1]]
+    box = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.clip(box / box.max(), 0, 1)
+
+
+def _centre(box):
+    """Place [h, w] into [28, 28] with its centre of mass at the centre, to the pixel, and nothing outside."""
+    total = box.sum()
+    starts = []
+    for axis, size in enumerate(box.shape):
+        mass = box.sum(1 - axis) @ np.arange(size) / total
+        starts.append(int(np.clip(round((SIDE - 1) / 2 - mass), 0, SIDE - size)))
+    image = np.zeros((SIDE, SIDE), np.float32)
+    image[starts[0] : starts[0] + box.shape[0], starts[1] : starts[1] + box.shape[1]] = box
+    return image
