@@ -55,7 +55,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 def format_report(metrics: dict, classes: list[str]) -> str:
     """The metrics of `summarize` as an aligned table, a row a class and the means below."""
     width = max(len("all"), *map(len, classes))
-    lines = [f"{'':{width}}  images  precision  recall     F1"]
+    lines = [f"{'':{width}}  images  precision  recall      F1"]
     for name, row in zip(classes, metrics["per_class"], strict=True):
         lines.append(
             f"{name:>{width}}  {row['images']:6d}     {row['precision']:.4f}  {row['recall']:.4f}  {row['f1']:.4f}"

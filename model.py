@@ -94,7 +94,7 @@ def predict_logits(model: nn.Layer, inputs: np.ndarray, batch_size: int = 1000) 
 
 
 def _conv_pool(x, conv, pool):
-    """pool(conv(x)), the bias added last: it commutes with a maximum, as relu and sigmoid do, and there is less to add."""
+    """pool(conv(x)), the bias added last: it commutes with a maximum, as relu and sigmoid do, and is less work."""
     x = pool(F.conv2d(x, conv.weight))
     # Expanded first: on a CPU, Paddle's broadcasting add takes three times as long.
     return x + conv.bias.reshape([1, -1, 1, 1]).expand_as(x)

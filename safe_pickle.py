@@ -6,6 +6,12 @@ import pickle
 
 import numpy as np
 
+
+def _encode(text, encoding):
+    """How protocol 2 writes bytes; no other encoding is looked up."""
+    return text.encode("latin1")
+
+
 # Everything a file of arrays in plain containers asks for by name. numpy 1 and 2 name the same functions differently.
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
 _SCALAR = np.float32(0).__reduce__()[0]
@@ -18,6 +24,7 @@ _ADMITTED = {
     ("numpy._core.multiarray", "scalar"): _SCALAR,
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("builtins", "tuple"): tuple,
+    ("_codecs", "encode"): _encode,
 }
 
 
@@ -46,11 +53,12 @@ def loads(data: bytes):
         MemoryError,
         OverflowError,
     ) as error:
-        raise ValueError(f"not a readable pickle ({error or type(error).__name__})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"not a readable pickle ({reason})") from None
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _ADMITTED:
-            raise UnsafePickle(f"it asks for {module}.{name}, which no file of weights needs")
+            raise UnsafePickle(f"it asks for {f'{module}.{name}'!a}, which no file of weights needs")
         return _ADMITTED[module, name]

@@ -1,0 +1,80 @@
+"""Augmentation: what moves, how far, and that chance is in the caller's hand."""
+
+import numpy as np
+import pytest
+
+from augment import augment
+
+
+def dot(x, y):
+    """One image, black but for a bright 3x3 dot at column x, row y."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, y - 1 : y + 2, x - 1 : x + 2] = 255
+    return image
+
+
+def centre(image):
+    """Centre of mass (x, y)."""
+    total = image.sum()
+    return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
+
+
+def augmented(image, count=400, **amounts):
+    return augment(np.repeat(image, count, axis=0), np.random.default_rng(0), **amounts)
+
+
+def test_no_amounts_change_nothing():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
+    np.testing.assert_array_equal(augment(images, np.random.default_rng(1)), images)
+
+
+def test_a_tiny_amount_changes_next_to_nothing():
+    image = dot(9, 17)
+    np.testing.assert_allclose(augmented(image, 1, rotation=1e-6)[0], image[0], atol=1)
+
+
+def test_shift_moves_by_up_to_its_amount_on_each_axis_alone():
+    moved = np.array([centre(image) for image in augmented(dot(14, 14), shift=3)]) - 14
+    assert np.abs(moved).max() <= 3.05
+    assert np.abs(moved).max(0).min() > 2.8
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
+
+
+def test_rotation_keeps_the_distance_to_the_centre_and_spans_its_angles():
+    x, y = np.array([centre(image) for image in augmented(dot(22, 13), rotation=30)]).T - 13.5
+    angle = np.degrees(np.arctan2(y, x))
+    start = np.degrees(np.arctan2(-0.5, 8.5))
+    np.testing.assert_allclose(np.hypot(x, y), np.hypot(8.5, 0.5), atol=0.15)
+    assert (angle - start).max() == pytest.approx(30, abs=1)
+    assert (angle - start).min() == pytest.approx(-30, abs=1)
+
+
+def test_scale_multiplies_the_distance_to_the_centre():
+    x = np.array([centre(image)[0] for image in augmented(dot(20, 14), scale=0.2)]) - 13.5
+    assert x.max() / 6.5 == pytest.approx(1.2, abs=0.03)
+    assert x.min() / 6.5 == pytest.approx(0.8, abs=0.03)
+
+
+def test_shear_moves_x_in_proportion_to_y_and_y_not_at_all():
+    x, y = np.array([centre(image) for image in augmented(dot(14, 20), shear=0.3)]).T - 13.5
+    np.testing.assert_allclose(y, 6.5, atol=0.1)
+    assert x.max() - x.min() == pytest.approx(2 * 0.3 * 6.5, abs=0.2)
+
+
+def test_black_comes_in_from_outside():
+    white = np.full((1, 28, 28), 255, np.uint8)
+    assert augmented(white, 50, shift=5).min() == 0
+
+
+def test_the_same_generator_state_gives_the_same_batch_and_each_image_its_own_change():
+    images = np.repeat(dot(14, 8), 5, axis=0)
+    first, second = (augment(images, np.random.default_rng(7), rotation=15, shift=2) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert len({image.tobytes() for image in first}) == 5
+
+
+def test_batches_beyond_what_one_opencv_call_takes():
+    images = np.repeat(dot(14, 14), 2500, axis=0)
+    changed = augment(images, np.random.default_rng(0), shift=1)
+    assert changed.shape == images.shape
+    assert (changed.reshape(2500, -1).max(1) > 100).all()

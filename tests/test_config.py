@@ -1,0 +1,112 @@
+"""Configs: what is read, how flags override it, and one clear line for each mistake."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from config import FIELDS, Config, add_flags, load_config
+from errors import ArgumentParser, InputError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def config_file(tmp_path, text):
+    path = tmp_path / "some.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_each_shipped_config_loads_and_says_what_it_reaches(path):
+    load_config(path)
+    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert re.search(r"\d\d\.\d+ %", " ".join(comment)), "the comment states an accuracy"
+
+
+def test_yaml_over_default_and_flag_over_yaml(tmp_path):
+    path = config_file(tmp_path, "epochs: 7\nbatch_size: 32\n")
+    config = load_config(path, {"epochs": "9"})
+    assert (config.epochs, config.batch_size, config.seed) == (9, 32, Config().seed)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("2E+0", 2.0), ("1.5e-2", 0.015), ("1", 1.0), (".5", 0.5)]
+)
+def test_numbers_are_numbers_in_yaml_and_on_the_command_line(tmp_path, text, value):
+    assert load_config(config_file(tmp_path, f"learning_rate: {text}")).learning_rate == value
+    assert load_config(config_file(tmp_path, ""), {"learning_rate": text}).learning_rate == value
+
+
+def test_text_stays_text(tmp_path):
+    assert load_config(config_file(tmp_path, ""), {"data_dir": "2024"}).data_dir == "2024"
+
+
+def test_what_is_saved_is_read_back_equal(tmp_path):
+    config = dataclasses.replace(Config(), learning_rate=1e-7, data_dir="x: y", epochs=3)
+    assert load_config(config_file(tmp_path, config.to_yaml())) == config
+
+
+def test_every_field_is_a_flag_with_either_spelling():
+    parser = ArgumentParser(prog="train.py")
+    add_flags(parser)
+    for name in FIELDS:
+        for flag in (f"--{name}", f"--{name.replace('_', '-')}"):
+            assert vars(parser.parse_args([flag, "1"])) == {name: "1"}
+            assert vars(parser.parse_args([f"{flag}=a_b"])) == {name: "a_b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: 0.1", "{path}: unknown key 'lerning_rate', did you mean 'learning_rate'?"),
+        ("xyz: 1", "{path}: unknown key 'xyz'; known are model, "),
+        ("epochs: ten", "{path}: epochs: 'ten' is not a whole number"),
+        ("epochs: 2.5", "{path}: epochs: '2.5' is not a whole number"),
+        ("epochs: true", "{path}: epochs: 'True' is not a whole number"),
+        ("epochs: .inf", "{path}: epochs: 'inf' is not a whole number"),
+        ("epochs: [1]", "{path}: epochs: '[1]' is not a whole number"),
+        ("epochs: 0", "{path}: epochs: 0 is out of range; the nearest it can be is 1"),
+        ("learning_rate: fast", "{path}: learning_rate: 'fast' is not a number"),
+        ("learning_rate: .nan", "{path}: learning_rate: 'nan' is not a number"),
+        ("learning_rate: -1", "{path}: learning_rate: -1.0 is out of range; the nearest it can be is 1e-09"),
+        ("val_fraction: 0.9", "{path}: val_fraction: 0.9 is out of range; the nearest it can be is 0.5"),
+        ("optimizer: momentun", "{path}: optimizer: 'momentun' is not known, did you mean 'momentum'?"),
+        ("schedule: zigzag", "{path}: schedule: 'zigzag' is not known; choose one of constant, cosine, one-cycle"),
+        ("activation: no", "{path}: activation: 'False' is not text"),
+        ("epochs: 1\nseed: 2\nepochs: 3", "{path} line 3: duplicate key 'epochs'"),
+        ("epochs: 1\n  seed: 2", "{path} line 2: mapping values are not allowed here"),
+        ("- epochs", "{path}: a config is a list of 'key: value' lines"),
+        ("? [a, b]\n: 1", "{path} line 1"),
+        ("a: !!python/object/apply:os.getcwd []", "{path} line 1: could not determine a constructor"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line_that_names_it(tmp_path, text, message):
+    path = config_file(tmp_path, text)
+    with pytest.raises(InputError) as error:
+        load_config(path)
+    assert str(error.value).startswith(message.format(path=path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_mistake_in_a_flag_names_the_flag(tmp_path):
+    path = config_file(tmp_path, "")
+    for overrides, message in (
+        ({"batch_size": "0"}, "--batch-size: 0 is out of range; the nearest it can be is 1"),
+        ({"epochs": "ten"}, "--epochs: 'ten' is not a whole number"),
+        ({"epochs": "[1"}, "--epochs: '[1' is not a value"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            load_config(path, overrides)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    path = config_file(tmp_path, "")
+    with pytest.raises(InputError, match=r"somme.yaml: no such file, did you mean '.*some.yaml'"):
+        load_config(tmp_path / "somme.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(tmp_path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read: not UTF-8"):
+        load_config(path)

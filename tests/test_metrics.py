@@ -1,0 +1,61 @@
+"""Metrics, against scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn
+
+from metrics import confusion_matrix, cross_entropy, format_report, softmax, summarize
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_agrees_with_scikit_learn_also_where_classes_are_empty(seed):
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(2, 12)
+    labels = rng.integers(0, rng.integers(1, classes + 1), rng.integers(1, 300))  # some classes never true
+    preds = np.where(rng.random(len(labels)) < 0.6, labels, rng.integers(0, classes, len(labels)))
+    names = np.arange(classes)
+
+    confusion = confusion_matrix(labels, preds, classes)
+    np.testing.assert_array_equal(confusion, sklearn.confusion_matrix(labels, preds, labels=names))
+    ours = summarize(confusion)
+    precision, recall, f1, support = sklearn.precision_recall_fscore_support(
+        labels, preds, labels=names, zero_division=0
+    )
+    for key, expected in (("precision", precision), ("recall", recall), ("f1", f1), ("images", support)):
+        np.testing.assert_allclose([row[key] for row in ours["per_class"]], expected, rtol=1e-12)
+    assert ours["accuracy"] == pytest.approx(sklearn.accuracy_score(labels, preds))
+    assert ours["precision"] == pytest.approx(precision.mean())
+    assert ours["recall"] == pytest.approx(recall.mean())
+    assert ours["macro_f1"] == pytest.approx(
+        sklearn.f1_score(labels, preds, labels=names, average="macro", zero_division=0)
+    )
+    assert ours["macro_f1"] <= ours["f1"] + 1e-12
+    assert ours["images"] == len(labels)
+
+
+def test_a_worked_example():
+    ours = summarize(np.array([[8, 2], [1, 9]]))
+    assert ours["accuracy"] == pytest.approx(17 / 20)
+    assert ours["precision"] == pytest.approx((8 / 9 + 9 / 11) / 2)
+    assert ours["per_class"][1]["recall"] == pytest.approx(9 / 10)
+
+
+def test_no_images_at_all_is_zero_not_an_error():
+    assert summarize(np.zeros((3, 3), int))["accuracy"] == 0
+
+
+def test_cross_entropy_and_softmax():
+    logits = np.random.default_rng(0).normal(0, 3, (50, 10)).astype(np.float32)
+    labels = np.arange(50) % 10
+    probs = softmax(logits)
+    np.testing.assert_allclose(probs.sum(1), 1, rtol=1e-5)
+    assert cross_entropy(logits, labels) == pytest.approx(
+        sklearn.log_loss(labels, softmax(logits.astype(np.float64)), labels=np.arange(10)), rel=1e-4
+    )
+    assert np.isfinite(softmax(np.array([[1e4, -1e4]]))).all()
+
+
+def test_the_report_is_aligned_and_counts_the_mistakes():
+    lines = format_report(summarize(np.array([[990, 10], [0, 1000]])), ["cat", "dog"]).splitlines()
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert lines[-1] == "accuracy 99.50%: 10 of 2,000 images wrong"

@@ -1,0 +1,103 @@
+"""The networks: parameter counts, and the tutorial's weights and answers."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddle import nn
+
+from checkpoint import load_weights, read_weights
+from config import FIELDS
+from errors import InputError
+from model import MODELS, LeNet, build_model, count_parameters, predict_logits
+
+
+class TutorialLeNet(nn.Layer):
+    """The network as the tutorial writes it: the oracle for ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2D(in_channels=1, out_channels=6, kernel_size=5)
+        self.max_pool1 = nn.MaxPool2D(kernel_size=2, stride=2)
+        self.conv2 = nn.Conv2D(in_channels=6, out_channels=16, kernel_size=5)
+        self.max_pool2 = nn.MaxPool2D(kernel_size=2, stride=2)
+        self.conv3 = nn.Conv2D(in_channels=16, out_channels=120, kernel_size=4)
+        self.fc1 = nn.Linear(in_features=120, out_features=64)
+        self.fc2 = nn.Linear(in_features=64, out_features=10)
+
+    def forward(self, x):
+        x = F.sigmoid(self.conv1(x))
+        x = self.max_pool1(x)
+        x = F.sigmoid(x)
+        x = self.max_pool2(self.conv2(x))
+        x = self.conv3(x)
+        x = paddle.reshape(x, [x.shape[0], -1])
+        return self.fc2(F.sigmoid(self.fc1(x)))
+
+
+class PlainReluLeNet(TutorialLeNet):
+    """Bias, activation and pooling in the textbook's order."""
+
+    def forward(self, x):
+        x = self.max_pool1(F.relu(self.conv1(x)))
+        x = self.max_pool2(F.relu(self.conv2(x)))
+        x = F.relu(self.conv3(x)).flatten(1)
+        return self.fc2(F.relu(self.fc1(x)))
+
+
+@pytest.mark.parametrize("activation", LeNet.ACTIVATIONS)
+def test_lenet_has_41806_parameters(activation):
+    # 6*1*25+6 + 16*6*25+16 + 120*16*16+120 + 120*64+64 + 64*10+10
+    assert count_parameters(LeNet(activation=activation)) == 41_806
+
+
+def test_batch_norm_statistics_are_not_counted_as_parameters():
+    assert count_parameters(nn.BatchNorm2D(8)) == 16
+
+
+@pytest.mark.parametrize(("activation", "oracle"), [("sigmoid", TutorialLeNet), ("relu", PlainReluLeNet)])
+def test_same_answers_and_gradients_as_the_textbook_order(activation, oracle):
+    paddle.seed(3)
+    ours, theirs = LeNet(activation=activation), oracle()
+    ours.set_state_dict(theirs.state_dict())
+    images = paddle.rand([5, 1, 28, 28])
+    labels = paddle.to_tensor([3, 1, 4, 1, 5])
+    for model in (ours, theirs):
+        F.cross_entropy(model(images), labels).backward()
+    np.testing.assert_allclose(ours(images).numpy(), theirs(images).numpy(), rtol=1e-4, atol=1e-5)
+    for name, parameter in ours.named_parameters():
+        expected = dict(theirs.named_parameters())[name].grad.numpy()
+        np.testing.assert_allclose(parameter.grad.numpy(), expected, rtol=1e-3, atol=1e-6, err_msg=name)
+
+
+def test_weights_saved_by_the_tutorial_load_and_answer_the_same(tmp_path):
+    paddle.seed(4)
+    tutorial = TutorialLeNet()
+    paddle.save(tutorial.state_dict(), str(tmp_path / "mnist.pdparams"))
+    ours = LeNet(activation="sigmoid")
+    load_weights(ours, read_weights(tmp_path / "mnist.pdparams"), "mnist.pdparams")
+    images = paddle.rand([4, 1, 28, 28])
+    np.testing.assert_allclose(ours(images).numpy(), tutorial(images).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_predict_logits_agrees_with_one_call_and_leaves_the_mode_alone():
+    model = LeNet()
+    images = np.random.default_rng(0).random((7, 1, 28, 28), dtype=np.float32)
+    for training in (True, False):
+        model.training = training
+        np.testing.assert_allclose(
+            predict_logits(model, images, batch_size=3), model(paddle.to_tensor(images)).numpy(), rtol=1e-5, atol=1e-6
+        )
+        assert model.training is training
+
+
+def test_the_config_offers_the_models_and_activations_there_are():
+    assert FIELDS["model"].metadata["choices"] == tuple(MODELS)
+    assert FIELDS["activation"].metadata["choices"] == LeNet.ACTIVATIONS
+
+
+def test_unknown_names_are_input_errors():
+    with pytest.raises(InputError, match=r"lenett.*lenet"):
+        build_model("lenett")
+    with pytest.raises(InputError, match=r"tanh.*relu, sigmoid"):
+        LeNet(activation="tanh")
