@@ -4,7 +4,7 @@ PY := .venv/bin/python
 RUN := checkpoints/lenet
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast lint benchmark system-libraries clean
+.PHONY: help train test test-fast lint benchmark pictures system-libraries clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -25,6 +25,10 @@ lint: .venv/installed-dev ## ruff, as CI runs it
 
 benchmark: .venv/installed ## our speed beside the tutorial's, and predict.py beside a bare import of Paddle
 	$(PY) benchmark.py
+
+pictures: .venv/installed ## draw the pictures in the README anew
+	$(PY) predict.py examples/7_scan.png --show
+	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png
 
 clean: ## remove the environment and outputs; trained checkpoints stay
 	rm -rf .venv outputs

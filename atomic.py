@@ -6,15 +6,23 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from errors import InputError
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path of the same suffix beside `path`, and rename it to `path` if the block ends well.
 
-    Folders are made as needed. A block that fails leaves `path` as it was.
+    Folders are made as needed. A block that fails leaves `path` as it was. What is there and is no regular file (a
+    pipe, /dev/stdout) is written to directly; a symbolic link keeps pointing.
+
+    Raises:
+        InputError: `path` is a folder, or its folder cannot be made.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output_file(path).resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -23,9 +31,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def output_file(path: str | Path) -> Path:
+    """Check, before the work is done, that a file can be written there; makes its folder. To be used by argparse too.
+
+    Raises:
+        InputError: it is a folder, or its folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, the name of a file is wanted")
+    output_folder(path.parent)
+    return path
+
+
+def output_folder(path: str | Path) -> Path:
+    """Make a folder to write to, and those above it.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: this folder cannot be made ({error.strerror})") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path}: this folder cannot be written")
+    return path
+
+
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
     """Write the named columns of each row; what else a row has is left out."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from atomic import replacing
 from errors import InputError
 
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
+_TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,21 @@ def save_checkpoint(directory: str | Path, name: str, model: paddle.nn.Layer, me
     with replacing(path) as temporary:
         paddle.save(model.state_dict(), str(temporary))
         digest = _sha256(temporary.read_bytes())
-    with replacing(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps({**meta, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
+    save_meta(path, {**meta, "sha256": digest})
+
+
+def save_meta(weights_path: Path, meta: dict) -> None:
+    """Write what is to be said of a file of weights beside it."""
+    with replacing(weights_path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a folder with `best.pdparams` and `best.json`, or one `.pdparams` file with its JSON file beside it.
+        path: a folder with `best.pdparams` and `best.json`, or one `.pdparams` file with its JSON file beside it;
+            one without is taken for what the tutorial saves.
 
     Raises:
         InputError: something is missing, damaged, hostile, or the two files do not belong together.
@@ -54,7 +62,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise InputError(
             f"checkpoint {path}: there is no best.pdparams in this folder (did its training get through an epoch?)"
         )
+    if weights_path.suffix != ".pdparams":
+        raise InputError(f"checkpoint {path}: name the folder, or the .pdparams file in it")
     meta_path = weights_path.with_suffix(".json")
+    if path.is_file() and not meta_path.exists():
+        print(f"{path}: no {meta_path.name} beside it, so read as the tutorial's LeNet with sigmoids", file=sys.stderr)
+        return Checkpoint(path, read_weights(path), _TUTORIAL)
     try:
         meta = json.loads(meta_path.read_text(encoding="utf-8"))
         expected = meta["sha256"]

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +54,25 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def load_config(path: str | Path, overrides: dict[str, str] | None = None) -> Config:
-    """Read a YAML file over the defaults, and the flags over both.
+    """Read a YAML file over the defaults, and the flags over both; arguments and errors as `read_settings`."""
+    return Config(**read_settings(path, overrides))
+
+
+def read_settings(path: str | Path | None, overrides: dict[str, str] | None = None) -> dict[str, Any]:
+    """Read the settings that a YAML file and the flags state, checked; a flag counts over the file.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or None for the flags alone.
         overrides: field name to the text given on the command line.
 
     Raises:
         InputError: no such file, not YAML, a duplicate or unknown key, a value of the wrong type or out of range.
     """
-    path = Path(path)
-    values = {name: _checked(f"{path}: {name}", name, value) for name, value in _read_yaml(path).items()}
+    stated = _read_yaml(Path(path)) if path else {}
+    settings = {name: _checked(f"{path}: {name}", name, value) for name, value in stated.items()}
     for name, text in (overrides or {}).items():
-        flag = "--" + name.replace("_", "-")
-        values[name] = _checked(flag, name, text if FIELDS[name].type is str else _parse_scalar(flag, text))
-    return Config(**values)
+        settings[name] = _checked("--" + name.replace("_", "-"), name, text)
+    return settings
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +87,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does, and refuses duplicate keys."""
+    """SafeLoader that refuses duplicate keys."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -94,11 +97,6 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{name}'", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def _read_yaml(path):
@@ -114,7 +112,7 @@ def _read_yaml(path):
         raise InputError(
             f"config {path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError is a date that is none
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
@@ -130,27 +128,18 @@ def _read_yaml(path):
     return values
 
 
-def _parse_scalar(where, text):
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"{where}: '{text}' is not a value") from None
-
-
 def _checked(where: str, name: str, value: Any) -> Any:
     """Return `value` in the type of the field called `name`, or raise an InputError that starts with `where`."""
     kind, limits = FIELDS[name].type, FIELDS[name].metadata
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float:
-        if not is_number or not math.isfinite(value):
-            raise InputError(f"{where}: '{value}' is not a number (for example {FIELDS[name].default})")
-        value = float(value)
-    elif kind is int:
-        if not is_number or not math.isfinite(value) or value != int(value):
-            raise InputError(f"{where}: '{value}' is not a whole number (for example {FIELDS[name].default})")
-        value = int(value)
-    elif not isinstance(value, str):
-        raise InputError(f"{where}: '{value}' is not text; write it in quotes if it is meant as such")
+    if kind is str:
+        if not isinstance(value, str):
+            raise InputError(f"{where}: '{value}' is not text; write it in quotes if it is meant as such")
+    else:
+        number = _number(value)
+        if number is None or number != kind(number):
+            wanted = "a whole number" if kind is int else "a number"
+            raise InputError(f"{where}: '{value}' is not {wanted} (for example {FIELDS[name].default})")
+        value = kind(number)
     choices, low, high = limits["choices"], limits["low"], limits["high"]
     if choices and value not in choices:
         raise InputError(
@@ -159,3 +148,14 @@ def _checked(where: str, name: str, value: Any) -> Any:
     if low is not None and not low <= value <= high:
         raise InputError(f"{where}: {value} is out of range; the nearest it can be is {low if value < low else high}")
     return value
+
+
+def _number(value):
+    """The finite number that a YAML value or a word stands for, else None; 1e-3 is text to PyYAML."""
+    if isinstance(value, bool | list | dict):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

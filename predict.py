@@ -14,7 +14,7 @@ import numpy as np
 from atomic import write_csv
 from data import find_images
 from errors import ArgumentParser, InputError, run
-from preprocess import read_image, to_mnist
+from preprocess import read_digit, read_image
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error")
@@ -60,7 +60,7 @@ def predict_paths(classifier, paths: list[Path]) -> list[dict]:
     rows = [dict.fromkeys((*COLUMNS, "probs", "seen")) | {"path": str(path)} for path in paths]
     for row in rows:
         try:
-            row["seen"] = to_mnist(read_image(row["path"]))
+            row["seen"] = read_digit(row["path"])
         except InputError as error:
             row["error"] = str(error)
     readable = [row for row in rows if not row["error"]]

@@ -9,6 +9,7 @@ from errors import InputError
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
+CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
 
 _WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
 _EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
@@ -47,11 +48,24 @@ def read_image(path: str | Path) -> np.ndarray:
     # OpenCV keeps the transparency or heeds the orientation, not both; few pictures have both.
     oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     image = _decode(data, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
-    if image is not None and image.shape[2:] != (4,) and b"eXIf" in data:
+    if image is not None and image.shape[2:] != (4,) and (b"eXIf" in data or b"EXIF" in data):
         image = _decode(data, oriented)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP and TIFF can")
     return image if image.dtype == np.uint8 else (image / 257).astype(np.uint8)
+
+
+def read_digit(path: str | Path) -> np.ndarray:
+    """Read a picture file of one digit into MNIST's form, float32 [28, 28]: `to_mnist(read_image(path))`.
+
+    Raises:
+        InputError: as the two do, with the path named.
+    """
+    image = read_image(path)
+    try:
+        return to_mnist(image)
+    except BlankImage as error:
+        raise BlankImage(f"{path}: {error}") from None
 
 
 def to_mnist(image: np.ndarray) -> np.ndarray:
@@ -100,19 +114,17 @@ def _to_grey(image):
 
 def _ink(grey):
     """float32 [H, W] in [0, 1]: how far each pixel is from the background towards the ink."""
-    difference = grey - _background(grey)
-    sample = _sample(difference)
-    noise = 1.4826 * np.median(np.abs(sample))
-    # The ink is what stands out most, on either side; single pixels count for less than many.
-    strengths = []
-    for sign in (-1, 1):
-        side = np.maximum(sign * difference, 0)
-        strengths.append((max(np.quantile(_sample(side), 0.995), 0.7 * side.max()), side))
-    top, ink = max(strengths, key=lambda strength: strength[0])
-    if top < max(_MIN_CONTRAST, 6 * noise):
+    background = _background(grey)
+    difference = grey - background
+    noise = 1.4826 * np.median(np.abs(_sample(difference)))
+    # The ink is what stands out most, darker or lighter; single pixels count for less than many.
+    dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
+    is_dark = _peak(dark) >= _peak(light)
+    ink, room = (dark, background) if is_dark else (light, 255 - background)
+    if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
         raise BlankImage("the picture is blank: there is no ink to be seen")
-    floor = min(3 * noise, 0.3 * top)
-    return np.clip((ink - floor) / (top - floor), 0, 1)
+    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
+    return np.minimum(ink / _peak(ink), 1)
 
 
 def _background(grey):
@@ -139,6 +151,10 @@ def _background(grey):
         )  # least squares
         background = samples[:, :degree] @ coefficients
     return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
+
+
+def _peak(ink):
+    return max(np.quantile(_sample(ink), 0.995), 0.7 * ink.max())
 
 
 def _sample(image):
@@ -170,7 +186,7 @@ def _centre(box):
     starts = []
     for axis, size in enumerate(box.shape):
         mass = box.sum(1 - axis) @ np.arange(size) / total
-        starts.append(int(np.clip(round((SIDE - 1) / 2 - mass), 0, SIDE - size)))
+        starts.append(int(np.clip(round(CENTRE - mass), 0, SIDE - size)))
     image = np.zeros((SIDE, SIDE), np.float32)
     image[starts[0] : starts[0] + box.shape[0], starts[1] : starts[1] + box.shape[1]] = box
     return image

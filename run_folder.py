@@ -1,13 +1,15 @@
 """The folder of a training run: which one it is, and what is kept in it so that any stop can be gone on from."""
 
+import itertools
 import subprocess
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import paddle
 
-from atomic import replacing, write_csv
+from atomic import output_folder, replacing, write_csv
 from checkpoint import load_weights, read_state, save_checkpoint, save_state
 from config import Config, load_config
 from errors import InputError
@@ -18,42 +20,45 @@ RUNS = Path("checkpoints")
 
 
 def new_run(config: Config, name: str, out: Path | None = None) -> Path:
-    """Make a run's folder and write its config there: `out`, else checkpoints/name, or name-2, name-3, ... if taken.
+    """Make a run's folder with its config in it: `out`, else checkpoints/name, or name-2, name-3, ... if that is taken.
 
     Raises:
-        InputError: `out` holds a run already.
+        InputError: there is something in `out` already, or it cannot be made.
     """
     if out is None:
-        newest = _newest(name)
-        out = RUNS / (f"{name}-{_number(newest, name) + 1}" if newest else name)
-    elif (out / "last.pdopt").exists():
+        output_folder(RUNS)
+        out = next(folder for folder in _numbered(name) if _claim(folder))
+    elif not _is_free(output_folder(out)):
         raise InputError(
-            f"--out {out}: holds a run, which is never overwritten; choose another folder, or go on with it by --resume"
+            f"--out {out}: is not empty, and a run is never overwritten; choose another folder, or go on by --resume"
         )
     with replacing(out / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
     return out
 
 
-def find_run(name: str, out: Path | None, overrides: dict[str, str]) -> tuple[Path, Config]:
+def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path, Config]:
     """Find the run to resume: `out`, else the newest called `name`; its folder and its config.
 
     Args:
         name: name of the config.
         out: the folder, if the user said which.
-        overrides: settings given as flags. A run keeps its settings, so they have to be those it has.
+        stated: settings in the YAML file and the flags given. A run keeps its settings: they have to be those it has.
 
     Raises:
         InputError: there is no such run, or a setting differs.
     """
-    out = out or _newest(name) or RUNS / name
-    if not (out / "last.pdopt").exists():
+    if out is None:
+        runs = itertools.takewhile(Path.exists, _numbered(name))
+        out = max((run for run in runs if _has_progress(run)), key=_last_change, default=RUNS / name)
+    if not _has_progress(out):
         raise InputError(f"--resume: there is no run in {out}; start one without --resume, or say by --out where it is")
     config = load_config(out / "config.yaml")
-    for key, value in asdict(load_config(out / "config.yaml", overrides)).items():
+    for key, value in stated.items():
         if value != getattr(config, key):
             raise InputError(
-                f"--resume: the run in {out} has {key} {getattr(config, key)}, not {value}; a run keeps its settings"
+                f"--resume: the run in {out} has {key} {getattr(config, key)}, not {value}; a run keeps its settings, "
+                "and without --resume a new one starts"
             )
     return out, config
 
@@ -95,9 +100,16 @@ def save_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightA
 
 
 def load_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightAverage) -> list[dict]:
-    """Put everything back as `save_progress` found it, and return the history."""
-    state = read_state(out / "last.pdopt")
-    load_weights(model, state["weights"], out / "last.pdopt")
+    """Put everything back as `save_progress` found it, and return the history.
+
+    Raises:
+        InputError: the file is damaged, or not that of a run of this network.
+    """
+    path = out / "last.pdopt"
+    state = read_state(path)
+    if not {"weights", "optimizer", "average", "average_steps", "history"} <= state.keys():
+        raise InputError(f"checkpoint {path}: not the progress of a run")
+    load_weights(model, state["weights"], path)
     optimizer.set_state_dict(state["optimizer"])
     average.values = {name: paddle.to_tensor(array) for name, array in state["average"].items()}
     average.steps = state["average_steps"]
@@ -109,15 +121,30 @@ def load_history(out: Path) -> list[dict]:
     return read_state(out / "last.pdopt")["history"]
 
 
-def _newest(name):
-    runs = [folder for folder in RUNS.glob(f"{name}*") if _number(folder, name) and (folder / "last.pdopt").exists()]
-    return max(runs, key=lambda folder: _number(folder, name), default=None)
+def _numbered(name):
+    """checkpoints/name, checkpoints/name-2, checkpoints/name-3, ..."""
+    return (RUNS / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
 
 
-def _number(folder, name):
-    """3 for `name-3`, 1 for `name`, 0 for a folder of another name."""
-    rest = folder.name.removeprefix(name)
-    return 1 if rest == "" else int(rest[1:]) if rest[0] == "-" and rest[1:].isdecimal() else 0
+def _claim(folder):
+    """Make the folder, and say whether it was not there: of two runs that start at once, each gets its own."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_free(folder):
+    return {path.name for path in folder.iterdir()} <= {"config.yaml"}  # all that a run killed at its start has left
+
+
+def _has_progress(folder):
+    return (folder / "last.pdopt").exists()
+
+
+def _last_change(folder):
+    return (folder / "last.pdopt").stat().st_mtime
 
 
 @cache

@@ -1,7 +1,9 @@
-"""CPU set-up, device choice and seeds: what a run depends on besides its config."""
+"""CPU set-up, device choice and versions: what a run depends on besides its config."""
 
 import ctypes
 import os
+import platform
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -15,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def tune_cpu() -> None:
-    """Make Paddle fast on this CPU. To be called before paddle is imported; `LENET_TUNE_CPU=0` changes nothing."""
+    """Make Paddle fast on this CPU. To be called before paddle is imported; `LENET_TUNE_CPU=0` turns it off."""
     warnings.filterwarnings("ignore", message="No ccache found")  # of use only to those who build C++ operators
     if os.environ.get("LENET_TUNE_CPU") == "0" or sys.platform != "linux":
         return
@@ -54,6 +56,15 @@ def choose_device(name: str = "auto") -> str:
     return paddle.device.get_device()
 
 
+def cpu_name() -> str:
+    """The processor and how many of its cores this process may use, for reports."""
+    names = re.findall(r"^model name\s*: (.*)", _cpu_info(), re.MULTILINE) or [
+        platform.processor() or platform.machine()
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0]}, {cores} cores"
+
+
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     import cv2
@@ -69,6 +80,9 @@ def versions() -> dict[str, str]:
 
 
 def _is_amd_with_avx2():
-    cpu = Path("/proc/cpuinfo")
-    text = cpu.read_text() if cpu.exists() else ""
-    return "AuthenticAMD" in text and " avx2 " in text
+    return "AuthenticAMD" in _cpu_info() and " avx2 " in _cpu_info()
+
+
+def _cpu_info():
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""

@@ -26,8 +26,8 @@ from paddle.hapi.progressbar import ProgressBar
 
 import plots
 from augment import augment
-from checkpoint import load_checkpoint, load_weights, save_checkpoint
-from config import FIELDS, Config, add_flags, load_config
+from checkpoint import load_checkpoint, load_weights, save_meta
+from config import FIELDS, Config, add_flags, load_config, read_settings
 from data import CLASSES, load_mnist, shuffled_batches, split_train_val, to_input
 from errors import ArgumentParser, RunError, run
 from metrics import confusion_matrix, cross_entropy, format_report, summarize
@@ -35,7 +35,7 @@ from model import build_model, count_parameters, predict_logits
 from optim import WeightAverage, make_optimizer, make_schedule
 from run_folder import best_epoch, find_run, load_history, load_progress, new_run, save_progress, save_weights
 
-DEFAULT_CONFIG = "configs/lenet.yaml"
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
 EXAMPLE = "examples/7_scan.png"
 
 
@@ -47,41 +47,52 @@ def main(argv: list[str] | None = None) -> None:
         return
     device = choose_device(args.device)
     if args.resume:
-        out, config = find_run(Path(path).stem, args.out, overrides)
+        out, config = find_run(Path(path).stem, args.out, read_settings(args.config, overrides))
     else:
         config = load_config(path, overrides)
     print(f"{config.to_yaml()}device: {device}\nparameters: {count_parameters(_build(config)):,}", flush=True)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            train_and_report(replace(config, epochs=1), Path(folder), limit=config.batch_size)
+            sets = load_sets(config, limit=config.batch_size)
+            fit_and_report(replace(config, epochs=1), *sets, Path(folder), limit=config.batch_size)
         print("\ndry run: every part works, nothing was kept")
         return
+    sets = load_sets(config)
     if not args.resume:
         out = new_run(config, Path(path).stem, args.out)
-    train_and_report(config, out, args.resume)
+    print(f"run: {out}\n", flush=True)
+    try:
+        fit_and_report(config, *sets, out, args.resume)
+    except KeyboardInterrupt:
+        done = len(load_history(out))
+        go_on = ["python", "train.py", "--resume", "--out", str(out), "--device", args.device]
+        print(f"\nstopped; {done} of {config.epochs} epochs are kept; go on with\n{shlex.join(go_on)}", file=sys.stderr)
+        sys.exit(130)
     print(f"\npython predict.py {EXAMPLE} --checkpoint {shlex.quote(str(out))}")
 
 
-def train_and_report(config: Config, out: Path, resume: bool = False, limit: int | None = None) -> None:
-    """Everything a run does: data, fitting, curves, the test report.
+def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple]:
+    """Load the training images and split them.
 
     Args:
         config: the run's settings.
-        out: the run's folder.
-        resume: go on with the run that is there.
-        limit: use no more images than this of each part.
+        limit: keep no more images than this of each part.
+
+    Returns:
+        The train part and the val part, each images uint8 [N, 28, 28] and labels int64 [N].
     """
     images, labels = load_mnist("train", config.data_dir)
     parts = split_train_val(labels, config.val_fraction, config.seed)
     train_set, val_set = ((images[part[:limit]], labels[part[:limit]]) for part in parts)
-    print(f"images: {len(train_set[1]):,} train, {len(val_set[1]):,} val\nrun: {out}\n", flush=True)
-    try:
-        history = fit(config, train_set, val_set, out, resume)
-    except KeyboardInterrupt:
-        done = len(load_history(out))
-        print(f"\nstopped; {done} of {config.epochs} epochs are kept in {out}; go on with", file=sys.stderr)
-        print(f"python train.py --resume --out {shlex.quote(str(out))}", file=sys.stderr)
-        sys.exit(130)
+    print(f"images: {len(train_set[1]):,} train, {len(val_set[1]):,} val", flush=True)
+    return train_set, val_set
+
+
+def fit_and_report(
+    config: Config, train_set: tuple, val_set: tuple, out: Path, resume: bool = False, limit: int | None = None
+) -> None:
+    """Train, draw the curves, and report the test set; arguments as `fit` and `report` have them."""
+    history = fit(config, train_set, val_set, out, resume)
     plots.save(plots.curves(history, best_epoch(history), title=out.name), out / "curves.png")
     report(config, out, limit)
 
@@ -160,7 +171,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set) -
         schedule.step()
         average.update(model)
 
-        loss = float(loss)
+        loss = loss.item()
         if not math.isfinite(loss):
             raise RunError(f"the loss is {loss} in epoch {epoch}, step {step}; try a lower learning_rate")
         total_loss += loss * len(batch)
@@ -173,7 +184,12 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set) -
 def report(config: Config, out: Path, limit: int | None = None) -> None:
     """Measure the best epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
 
-    A run that has its test figures keeps them.
+    A run that has its figures keeps them.
+
+    Args:
+        config: the run's settings.
+        out: the run's folder.
+        limit: read no more images than this.
     """
     best = load_checkpoint(out)
     metrics = best.meta["metrics"]
@@ -184,7 +200,7 @@ def report(config: Config, out: Path, limit: int | None = None) -> None:
         logits = predict_logits(model, to_input(images))
         confusion = confusion_matrix(labels, logits.argmax(1), len(CLASSES))
         metrics["test"] = {"loss": cross_entropy(logits, labels), **summarize(confusion)}
-        save_checkpoint(out, "best", model, best.meta)
+        save_meta(best.path, best.meta)
     print(f"\ntest set, weights of epoch {best.meta['epoch']} (the best on val: {metrics['val']['accuracy']:.2%})\n")
     print(format_report(metrics["test"], best.meta["classes"]))
 
@@ -194,8 +210,8 @@ _HEADER = "epoch  learning rate  train loss  accuracy  val loss  accuracy  secon
 
 def _row(row):
     return (
-        f"{row['epoch']:5d}  {row['learning_rate']:13.6f}  {row['train_loss']:10.4f}  {row['train_accuracy']:7.2%}"
-        f"  {row['val_loss']:8.4f}  {row['val_accuracy']:7.2%}  {row['seconds']:7.1f}"
+        f"{row['epoch']:5d}  {row['learning_rate']:13.6f}  {row['train_loss']:10.4f}  {row['train_accuracy']:8.2%}"
+        f"  {row['val_loss']:8.4f}  {row['val_accuracy']:8.2%}  {row['seconds']:7.1f}"
     )
 
 
@@ -217,7 +233,7 @@ class _ProgressBar:
 
 def _parse(argv):
     parser = ArgumentParser(prog="train.py", description=__doc__)
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"YAML file [{DEFAULT_CONFIG}]")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file [configs/lenet.yaml]")
     add = parser.add_argument
     add(
         "--out",

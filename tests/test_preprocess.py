@@ -1,0 +1,211 @@
+"""Preprocessing: every kind of picture of one digit comes out in the same form, and what is no picture is refused."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from errors import InputError
+from preprocess import BOX, BlankImage, read_image, to_mnist
+
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
+
+
+@pytest.fixture
+def digit():
+    """A hand-drawn-like 7 as ink, uint8 [200, 160], bright on black."""
+    ink = np.zeros((200, 160), np.uint8)
+    points = np.array([[30, 40], [80, 36], [125, 38], [100, 90], [75, 170]], np.int32)
+    cv2.polylines(ink, [points.reshape(-1, 1, 2)], False, 255, 14, cv2.LINE_AA)
+    return ink
+
+
+def difference(first, second):
+    """Mean absolute difference over the brighter of the two: 0 for the same, 2 for nothing in common."""
+    return np.abs(first - second).sum() / max(first.sum(), second.sum())
+
+
+def centre(image):
+    total = image.sum()
+    return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
+
+
+# The form
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_form_is_mnists(path):
+    image = to_mnist(read_image(path))
+    assert (image.shape, image.dtype) == ((28, 28), np.float32)
+    assert image.min() == 0
+    assert image.max() == 1
+    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 <= BOX
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 >= BOX - 1
+    np.testing.assert_allclose(centre(image), 14, atol=0.51)
+
+
+def test_an_mnist_image_comes_out_nearly_as_it_went_in(mnist_train):
+    changes = [difference(to_mnist(image), image / 255) for image in mnist_train[0][:200]]
+    assert np.median(changes) < 0.1
+    assert np.quantile(changes, 0.95) < 0.6  # a shift of one pixel, where MNIST's own centring rounded the other way
+
+
+def test_the_aspect_is_kept():
+    tall = np.zeros((300, 300), np.uint8)
+    tall[50:250, 140:160] = 255
+    image = to_mnist(tall)
+    assert np.flatnonzero(image.any(1)).size == 20
+    assert np.flatnonzero(image.any(0)).size == 2
+
+
+# The same answer whatever the picture is like
+
+
+def variants(ink):
+    grey = 255 - ink
+    yield "white paper", grey
+    yield "black board", ink
+    yield "grey on grey", (120 + ink.astype(float) * 0.4).astype(np.uint8)
+    yield "colour", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    yield "opaque", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGRA)
+    yield "dark ink on transparent", np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
+    yield "light ink on transparent", np.dstack([np.full((*ink.shape, 3), 255, np.uint8), ink])
+    yield (
+        "small in a corner of a large sheet",
+        cv2.copyMakeBorder(grey, 30, 700, 600, 20, cv2.BORDER_CONSTANT, value=255),
+    )
+    yield "cut tight", grey[28:180, 20:136]
+    yield "enlarged", cv2.resize(grey, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    yield "shrunk", cv2.resize(grey, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    shade = np.linspace(0.45, 1, ink.shape[1])[None] * np.linspace(1, 0.8, ink.shape[0])[:, None]
+    yield "shaded paper", (grey * shade).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, 9, ink.shape)
+    yield "noisy paper", np.clip(grey * 0.9 + noise, 0, 255).astype(np.uint8)
+    dusty = grey.copy()
+    dusty[15:18, 140:143] = dusty[185:187, 8:11] = 30
+    yield "dust", dusty
+
+
+@pytest.mark.parametrize("index", range(len(list(variants(np.zeros((200, 160), np.uint8))))))
+def test_white_paper_and_black_board_and_the_rest_give_the_same_digit(digit, index):
+    expected = to_mnist(digit)
+    name, picture = list(variants(digit))[index]
+    assert difference(to_mnist(picture), expected) < 0.3, name
+
+
+def test_the_second_stroke_of_a_digit_is_kept():
+    five = np.full((200, 200), 255, np.uint8)
+    body = np.array([[70, 70], [66, 105], [110, 100], [130, 135], [95, 165], [60, 155]], np.int32)
+    cv2.polylines(five, [body.reshape(-1, 1, 2)], False, 0, 8)
+    without = to_mnist(five)
+    cv2.line(five, (78, 52), (128, 46), 0, 5)  # the bar, thin and apart
+    image = to_mnist(five)
+    assert image[:8].sum() > 2
+    assert difference(image, without) > 0.3
+
+
+# Files
+
+
+def save(path, image, **extra):
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".jpg", ".pgm"])
+def test_each_format_is_read(tmp_path, digit, suffix):
+    image = read_image(save(tmp_path / f"digit{suffix}", 255 - digit))
+    assert difference(to_mnist(image), to_mnist(digit)) < 0.15
+
+
+def test_sixteen_bits_a_pixel_read_as_eight(tmp_path, digit):
+    deep = save(tmp_path / "deep.png", (255 - digit).astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(deep), 255 - digit)
+
+
+def test_a_palette_with_transparency(tmp_path, digit):
+    from PIL import Image
+
+    picture = Image.fromarray((digit > 127).astype(np.uint8), mode="P")
+    picture.putpalette([0, 0, 0, 200, 30, 30])
+    picture.save(tmp_path / "palette.png", transparency=0)
+    assert difference(to_mnist(read_image(tmp_path / "palette.png")), to_mnist(digit)) < 0.2
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 1), (8, 3)])
+def test_the_exif_orientation_is_heeded(tmp_path, digit, suffix, orientation, turns):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned{suffix}"
+    Image.fromarray(np.rot90(255 - digit, turns)).save(path, exif=exif)
+    assert difference(to_mnist(read_image(path)), to_mnist(digit)) < 0.15
+
+
+def test_file_names_beyond_ascii(tmp_path, digit):
+    path = tmp_path / "zähl 七.png"
+    path.write_bytes(cv2.imencode(".png", digit)[1].tobytes())
+    np.testing.assert_array_equal(read_image(path), digit)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_file_cut_short_is_refused(tmp_path, kind):
+    path = save(tmp_path / f"noise.{kind}", np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8))
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(InputError, match="cut short"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.png", None, "no such file"),
+        ("empty.png", b"", "the file is empty"),
+        ("text.png", b"hello, I am no picture", "not a picture"),
+        ("half.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 50 + b"IEND", "not a picture"),
+    ],
+)
+def test_what_is_no_picture_is_one_clear_line(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_image(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(InputError, match="is a directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("size", [(1, 1), (1, 28), (28, 28), (500, 300)])
+def test_a_blank_picture_has_no_digit(level, size):
+    with pytest.raises(BlankImage, match="blank"):
+        to_mnist(np.full(size, level, np.uint8))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_and_shade_alone_are_blank(seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:240, :320] / 300
+    paper = 220 - 90 * (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) ** 2 + rng.normal(0, 4, (240, 320))
+    with pytest.raises(BlankImage):
+        to_mnist(np.clip(paper, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 50), (3, 3), (5, 400)])
+def test_tiny_and_odd_pictures_are_read_or_blank_never_an_error(size):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        try:
+            image = to_mnist(rng.integers(0, 256, size, np.uint8))
+        except BlankImage:
+            continue
+        assert image.shape == (28, 28)
+        assert np.isfinite(image).all()

@@ -1,0 +1,274 @@
+"""The commands as a user runs them: right answers, exact columns, and one clear line with exit 2 for each mistake."""
+
+import csv
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, script
+
+from data import find_images
+
+EXAMPLES = find_images([ROOT / "examples"])
+SHIPPED = ROOT / "checkpoints" / "shipped" / "lenet"
+
+
+def assert_one_line_error(done, *parts, status=2):
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("data: ")]
+    assert done.returncode == status, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+# predict.py
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_is_read_right(path):
+    done = script("predict.py", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{path}: {path.name[0]}, ")
+    probs = [float(line.split()[1].rstrip("%")) for line in done.stdout.splitlines()[2:]]
+    assert len(probs) == 10
+    assert sum(probs) == pytest.approx(100, abs=0.01)
+    assert np.argmax(probs) == int(path.name[0])
+    assert done.stderr == ""
+
+
+def test_several_pictures_are_a_line_each_and_rows_of_a_csv(tmp_path):
+    out = tmp_path / "out.csv"
+    done = script("predict.py", ROOT / "examples", EXAMPLES[0], "--csv", out)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        [str(p), p.name[0]] for p in [*EXAMPLES, EXAMPLES[0]]
+    ]
+    with out.open(newline="") as file:
+        assert file.readline().strip() == "path,label,confidence,trusted,error"
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == [str(path) for path in [*EXAMPLES, EXAMPLES[0]]]
+    assert all(0.1 < float(row[2]) <= 1 for row in rows)
+
+
+def test_json_is_a_list_with_all_probabilities():
+    done = script("predict.py", *EXAMPLES[:2], "--json")
+    rows = json.loads(done.stdout)
+    assert [row["label"] for row in rows] == [path.name[0] for path in EXAMPLES[:2]]
+    for row in rows:
+        assert list(row) == ["path", "label", "confidence", "trusted", "error", "probs"]
+        assert list(row["probs"]) == list("0123456789")
+        assert row["confidence"] == max(row["probs"].values())
+        assert row["error"] is None
+
+
+def test_one_bad_picture_is_a_row_and_the_run_goes_on(tmp_path):
+    shutil.copy(EXAMPLES[0], tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    shutil.copy(EXAMPLES[1], tmp_path / "c.png")
+    done = script("predict.py", tmp_path, "--csv", tmp_path / "out.csv", "--json")
+    assert_one_line_error(done, "b.png: not a picture")
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [row["label"] for row in rows] == [EXAMPLES[0].name[0], "", EXAMPLES[1].name[0]]
+    assert "not a picture" in rows[1]["error"]
+    assert json.loads(done.stdout)[1]["probs"] is None
+
+
+def test_show_draws_the_prediction(tmp_path):
+    done = script("predict.py", EXAMPLES[0], "--show", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    picture = cv2.imread(str(tmp_path / "outputs" / f"{EXAMPLES[0].stem}_prediction.png"))
+    assert picture is not None
+    assert picture.shape[1] > 800
+
+
+def test_the_same_from_any_folder(tmp_path):
+    assert script("predict.py", EXAMPLES[0], cwd=tmp_path).stdout == script("predict.py", EXAMPLES[0]).stdout
+
+
+def test_the_reader_of_a_pipe_may_leave_early():
+    command = f"'{sys.executable}' predict.py {'examples ' * 30} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+
+
+def make_input(folder, kind):
+    path = folder / kind
+    if kind == "blank.png":
+        cv2.imwrite(str(path), np.full((60, 60), 255, np.uint8))
+    elif kind == "text.png":
+        path.write_text("I am text\n")
+    elif kind == "zero.png":
+        path.touch()
+    elif kind == "truncated.png":
+        path.write_bytes(EXAMPLES[-1].read_bytes()[:1500])
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing.png", "no such file"),
+        ("folder", "no pictures in this folder"),
+        ("text.png", "not a picture"),
+        ("zero.png", "the file is empty"),
+        ("truncated.png", "cut short"),
+        ("blank.png", "blank"),
+    ],
+)
+def test_a_bad_picture_is_one_line_and_exit_2(tmp_path, kind, message):
+    path = make_input(tmp_path, kind)
+    assert_one_line_error(script("predict.py", path), str(path), message)
+
+
+def make_checkpoint(folder, kind, small_run):
+    path = folder / "checkpoint"
+    if kind == "missing":
+        return path
+    shutil.copytree(small_run, path)
+    weights, meta = path / "best.pdparams", json.loads((path / "best.json").read_text())
+    if kind == "empty folder":
+        weights.unlink()
+    elif kind == "corrupted":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif kind == "hostile":
+        weights.write_bytes(pickle.dumps({"fc1.weight": Hostile(folder / "witness")}, 4))
+        meta["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    elif kind == "of another network":
+        meta["classes"] = ["cat", "dog"]
+    elif kind == "of an unknown network":
+        meta["model"]["name"] = "resnet"
+    (path / "best.json").write_text(json.dumps(meta))
+    return path
+
+
+class Hostile:
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.witness}",)
+
+
+@pytest.mark.parametrize("command", ["predict.py", "evaluate.py"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "no such file or folder"),
+        ("empty folder", "there is no best.pdparams"),
+        ("corrupted", "damaged or changed"),
+        ("hostile", "refused"),
+        ("of another network", "fc2.weight is [64, 10], the network's is [64, 2]"),
+        ("of an unknown network", "model 'resnet' is not known"),
+    ],
+)
+def test_a_bad_checkpoint_is_one_line_and_exit_2(tmp_path, small_run, command, kind, message):
+    path = make_checkpoint(tmp_path, kind, small_run)
+    target = EXAMPLES[0] if command == "predict.py" else "mnist"
+    assert_one_line_error(script(command, target, "--checkpoint", path), message)
+    assert not (tmp_path / "witness").exists()
+
+
+@pytest.mark.parametrize("command", ["predict.py", "evaluate.py", "train.py"])
+def test_a_wrong_device_is_one_line_and_exit_2(command):
+    arguments = [EXAMPLES[0]] if command == "predict.py" else []
+    assert_one_line_error(script(command, *arguments, "--device", "tpu"), "--device", "tpu", "auto", "cpu", "gpu")
+    done = script(command, *arguments, "--device", "gpu")
+    import paddle
+
+    if not paddle.device.is_compiled_with_cuda():
+        assert_one_line_error(done, "device 'gpu'", "built without CUDA", "--device cpu")
+
+
+@pytest.mark.parametrize("command", ["predict.py", "evaluate.py", "train.py"])
+def test_help_shows_commands_to_copy(command):
+    done = script(command, "--help")
+    assert done.returncode == 0
+    assert f"python {command} " in done.stdout
+
+
+def test_a_mistyped_flag_is_one_line_with_a_suggestion():
+    assert_one_line_error(
+        script("train.py", "--lerning-rate", "1"), "'--lerning-rate'", "did you mean '--learning-rate'?"
+    )
+    assert_one_line_error(script("predict.py", "x.png", "--jsn"), "'--jsn'", "did you mean '--json'?")
+    assert_one_line_error(script("predict.py"), "PATH")
+
+
+def test_a_bad_config_is_one_line_and_exit_2(tmp_path):
+    (tmp_path / "some.yaml").write_text("lerning_rate: 1")
+    assert_one_line_error(
+        script("train.py", tmp_path / "some.yaml"), "some.yaml: unknown key 'lerning_rate', did you mean"
+    )
+    (tmp_path / "some.yaml").write_text("epochs: -1")
+    assert_one_line_error(script("train.py", tmp_path / "some.yaml"), "some.yaml: epochs: -1 is out of range")
+    assert_one_line_error(script("train.py", "configs/lenett.yaml"), "did you mean 'configs/lenet.yaml'?")
+    assert_one_line_error(script("train.py", "--data-dir", tmp_path / "gone"), "gone: no such folder")
+    assert not (ROOT / "checkpoints" / "some").exists()
+
+
+def test_a_full_disk_is_one_line_and_exit_1(tmp_path):
+    assert_one_line_error(script("predict.py", EXAMPLES[0], "--csv", "/dev/null/out.csv"), "/dev/null", status=1)
+
+
+def test_without_network_and_cache_one_line_says_what_to_do(tmp_path):
+    """An unroutable proxy stands for the missing network; pip and npm heed it too."""
+    dead = "http://127.0.0.1:9"
+    environment = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), dead)
+    environment |= {"HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "npm_config_registry": dead}
+    done = script("evaluate.py", cwd=tmp_path, **environment)
+    assert_one_line_error(done, "MNIST is not in", "Paddle's download", "PyPI package", "--data-dir", status=1)
+
+
+# evaluate.py
+
+
+def test_evaluate_reports_on_mnist_and_draws(tmp_path):
+    done = script("evaluate.py", "--csv", "out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    recorded = json.loads((SHIPPED / "best.json").read_text())["metrics"]["test"]
+    assert f"accuracy {recorded['accuracy']:.2%}" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert len(rows) == 10_000
+    assert np.mean([row["truth"] == row["label"] for row in rows]) == pytest.approx(recorded["accuracy"])
+    for name in ("confusion.png", "mistakes.png"):
+        assert cv2.imread(str(tmp_path / "outputs" / name)) is not None
+
+
+def test_evaluate_json_is_one_object():
+    done = script("evaluate.py", "--json", "--plots", "/tmp/lenet-test-plots")
+    result = json.loads(done.stdout)
+    assert result.keys() >= {"accuracy", "precision", "recall", "macro_f1", "loss", "images", "per_class", "confusion"}
+    assert np.trace(result["confusion"]) / result["images"] == pytest.approx(result["accuracy"])
+    assert np.sum(result["confusion"]) == result["images"] == 10_000
+
+
+def test_evaluate_class_folders_and_own_sets(tmp_path, small_data):
+    for path in EXAMPLES:
+        (tmp_path / "own" / path.name[0]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "own" / path.name[0])
+    (tmp_path / "own" / "7" / "broken.png").write_text("no picture")
+    done = script("evaluate.py", tmp_path / "own", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"accuracy 100.00%: 0 of {len(EXAMPLES)} images wrong" in done.stdout
+    assert "left out" in done.stderr
+    assert "broken.png" in done.stderr
+    done = script("evaluate.py", small_data, cwd=tmp_path)
+    assert "of 130 images wrong" in done.stdout
+
+
+def test_evaluate_says_what_a_folder_lacks(tmp_path):
+    assert_one_line_error(script("evaluate.py", tmp_path / "gone"), "no such folder")
+    assert_one_line_error(script("evaluate.py", tmp_path), "no pictures")
+    (tmp_path / "cats").mkdir()
+    shutil.copy(EXAMPLES[0], tmp_path / "cats")
+    assert_one_line_error(script("evaluate.py", tmp_path), "'cats' is not a class")

@@ -1,0 +1,412 @@
+"""Training: resumed = uninterrupted, a kill loses an epoch at most, test images stay unread to the end, accuracy."""
+
+import csv
+import dataclasses
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from conftest import ROOT, script
+
+import data
+import train
+from checkpoint import load_checkpoint, read_state
+from config import Config, load_config
+from errors import RunError
+from model import build_model
+from optim import WeightAverage, make_optimizer, make_schedule
+from run_folder import best_epoch
+
+SETTINGS = {
+    "batch_size": 50,
+    "epochs": 4,
+    "optimizer": "adamw",
+    "schedule": "one-cycle",
+    "weight_decay": 0.01,
+    "ema_decay": 0.9,
+    "label_smoothing": 0.1,
+    "rotation": 10.0,
+    "shift": 2.0,
+    "seed": 3,
+}
+
+
+@pytest.fixture
+def config(small_data):
+    return Config(data_dir=str(small_data), **SETTINGS)
+
+
+def parts(config):
+    images, labels = data.load_mnist("train", config.data_dir)
+    return [(images[part], labels[part]) for part in data.split_train_val(labels, config.val_fraction, config.seed)]
+
+
+def state(out):
+    """All that a run leaves, without the times."""
+    progress = read_state(out / "last.pdopt")
+    for row in progress["history"]:
+        row.pop("seconds")
+    return progress, load_checkpoint(out).weights, load_checkpoint(out / "last.pdparams").weights
+
+
+def assert_same(first, second):
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_array_equal(first, second)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_a_resumed_run_ends_with_the_same_bits(config, tmp_path, monkeypatch, optimizer, schedule):
+    config = dataclasses.replace(config, optimizer=optimizer, schedule=schedule, momentum=0.9)
+    train.fit(config, *parts(config), tmp_path / "whole")
+
+    real, count = train.augment, 0
+
+    def stop_in_epoch_three(*arguments):
+        nonlocal count
+        count += 1
+        if count > 2 * 12 + 5:  # 585 images are 12 batches an epoch
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(train, "augment", stop_in_epoch_three)
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(config, *parts(config), tmp_path / "stopped")
+    assert len(read_state(tmp_path / "stopped" / "last.pdopt")["history"]) == 2
+    monkeypatch.setattr(train, "augment", real)
+    train.fit(config, *parts(config), tmp_path / "stopped", resume=True)
+
+    assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
+
+
+def start(out, small_data, **options):
+    command = [
+        sys.executable,
+        "train.py",
+        "--data-dir",
+        small_data,
+        "--epochs",
+        "40",
+        "--out",
+        out,
+        "--batch-size",
+        "10",
+    ]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def wait_for_epoch(run, number):
+    for line in run.stdout:
+        if line.split()[:1] == [str(number)]:
+            return
+    raise AssertionError(run.stderr.read())
+
+
+def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path, small_data):
+    run = start(tmp_path / "run", small_data)
+    wait_for_epoch(run, 2)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in stderr
+    done = int(re.search(r"stopped; (\d+) of 40 epochs are kept", stderr)[1])
+    assert done >= 2
+    command = stderr.strip().splitlines()[-1].split()
+    assert command[:2] == ["python", "train.py"]
+    resumed = script("train.py", *command[2:])
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(read_state(tmp_path / "run" / "last.pdopt")["history"]) == 40
+
+
+def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tmp_path, small_data):
+    """Killed at five random moments, and gone on with each time, it ends as if nothing had happened."""
+    out = tmp_path / "run"
+    rng = np.random.default_rng(0)
+    run = start(out, small_data)
+    seen = 0
+    for _ in range(5):
+        wait_for_epoch(run, seen + 2)
+        time.sleep(rng.uniform(0, 0.3))
+        run.kill()
+        run.communicate()
+        kept = len(read_state(out / "last.pdopt")["history"])
+        assert kept >= seen + 2
+        with (out / "log.csv").open() as log:
+            assert len(list(csv.DictReader(log))) >= kept - 1
+        seen = kept
+        resume = [sys.executable, "train.py", "--resume", "--out", str(out)]
+        run = subprocess.Popen(resume, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 0, stderr
+    whole = script(
+        "train.py", "--data-dir", small_data, "--epochs", 40, "--batch-size", 10, "--out", tmp_path / "whole"
+    )
+    assert whole.returncode == 0, whole.stderr
+    assert_same(state(out), state(tmp_path / "whole"))
+
+
+def test_resuming_a_finished_run_only_reports(tmp_path, small_run):
+    before = (small_run / "best.json").read_text()
+    done = script("train.py", "--resume", "--out", small_run)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    assert (small_run / "best.json").read_text() == before
+
+
+def test_a_resumed_run_keeps_its_settings(small_run):
+    done = script("train.py", "--resume", "--out", small_run, "--epochs", 9)
+    assert done.returncode == 2
+    assert "has epochs 2, not 9" in done.stderr
+
+
+def test_an_optimizer_state_of_another_kind_is_one_line(tmp_path, small_run):
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / "last.pdopt").write_bytes(b"damaged")
+    done = script("train.py", "--resume", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 + done.stderr.count("data: ")
+    assert "damaged" in done.stderr
+
+
+# What a run leaves
+
+
+def test_the_folder_of_a_run(small_run, small_data):
+    names = {path.name for path in small_run.iterdir()}
+    assert names == {
+        "best.pdparams",
+        "best.json",
+        "last.pdparams",
+        "last.json",
+        "last.pdopt",
+        "config.yaml",
+        "log.csv",
+        "curves.png",
+    }
+    meta = json.loads((small_run / "best.json").read_text())
+    assert {"config", "classes", "epoch", "metrics", "seed", "versions", "sha256", "commit", "model"} <= meta.keys()
+    assert 0 <= meta["metrics"]["val"]["accuracy"] <= 1
+    assert 0 <= meta["metrics"]["test"]["accuracy"] <= 1
+    assert meta["versions"]["paddle"] == paddle.__version__
+    assert load_config(small_run / "config.yaml") == Config(**meta["config"])
+    rows = list(csv.DictReader((small_run / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert meta["epoch"] == int(best["epoch"])
+    assert meta["metrics"]["val"]["accuracy"] == float(best["val_accuracy"])
+
+
+def test_a_run_is_numbered_rather_than_overwritten(tmp_path, small_data):
+    for name in ("one.yaml", "one-b.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump({"data_dir": str(small_data), "epochs": 1}))
+    outputs = [script("train.py", name, cwd=tmp_path) for name in ("one.yaml", "one-b.yaml", "one.yaml", "one.yaml")]
+    assert [done.returncode for done in outputs] == [0] * 4, outputs[-1].stderr
+    folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["one", "one-2", "one-3", "one-b"]
+    last_lines = [done.stdout.splitlines()[-1] for done in outputs]
+    assert last_lines[2] == f"python predict.py {train.EXAMPLE} --checkpoint checkpoints/one-2"
+    # --resume without --out takes the newest
+    resumed = script("train.py", "one.yaml", "--resume", cwd=tmp_path)
+    assert "run: checkpoints/one-3" in resumed.stdout
+    # --out never overwrites either
+    refused = script("train.py", "one.yaml", "--out", "checkpoints/one", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "never overwritten" in refused.stderr
+
+
+def test_dry_run_does_everything_and_keeps_nothing(tmp_path, small_data):
+    done = script("train.py", ROOT / "configs" / "lenet.yaml", "--data-dir", small_data, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "nothing was kept" in done.stdout
+    assert "accuracy" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summary_prints_the_layers_and_trains_nothing(tmp_path):
+    done = script("train.py", ROOT / "configs" / "lenet.yaml", "--summary", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Total params: 41,806" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_line_is_a_command_that_works(small_run):
+    done = script("train.py", "--resume", "--out", small_run)
+    command = done.stdout.strip().splitlines()[-1].split()
+    assert command[:2] == ["python", "predict.py"]
+    assert script(command[1], *command[2:]).returncode == 0
+
+
+def test_a_bar_on_a_terminal_and_rows_alone_in_a_file(tmp_path, small_data, small_run):
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+
+    def read():
+        while True:
+            try:
+                seen.extend(os.read(ours, 4096))
+            except OSError:
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    command = [sys.executable, "train.py", "--data-dir", small_data, "--epochs", "1", "--batch-size", "5", "--out"]
+    done = subprocess.run(
+        [*map(str, command), str(tmp_path / "run")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        timeout=120,
+    )
+    os.close(theirs)
+    reader.join(timeout=5)
+    assert b"epoch 1: step" in seen
+    assert "step" not in done.stdout
+    rows = [line for line in done.stdout.splitlines() if re.match(r" +\d+  ", line)][:1]
+    assert len(rows[0].removesuffix("  best")) == len(train._HEADER)
+
+
+# Honesty
+
+
+def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeypatch):
+    order = []
+    real_load, real_save = data.load_mnist, train.save_progress
+
+    def load(mode, *arguments):
+        order.append(mode)
+        return real_load(mode, *arguments)
+
+    monkeypatch.setattr(train, "load_mnist", load)
+    monkeypatch.setattr(train, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments)))
+    train.fit_and_report(config, *train.load_sets(config), tmp_path / "run")
+    assert order == ["train", *["epoch"] * (config.epochs + 1), "test"]
+
+
+def test_other_test_images_change_no_weight_and_no_choice(config, small_data, tmp_path):
+    with np.load(small_data / "mnist.npz") as arrays:
+        other = dict(arrays)
+    other["x_test"], other["y_test"] = 255 - other["x_test"], (other["y_test"] + 1) % 10
+    (tmp_path / "other").mkdir()
+    np.savez(tmp_path / "other" / "mnist.npz", **other)
+    for name, folder in (("a", small_data), ("b", tmp_path / "other")):
+        changed = dataclasses.replace(config, data_dir=str(folder))
+        train.fit_and_report(changed, *train.load_sets(changed), tmp_path / name)
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+    first, second = (load_checkpoint(tmp_path / name).meta for name in ("a", "b"))
+    assert first["epoch"] == second["epoch"]
+    assert first["metrics"]["test"] != second["metrics"]["test"]
+
+
+# The loop's parts
+
+
+def row(epoch, val_accuracy, val_loss):
+    return {"epoch": epoch, "val_accuracy": val_accuracy, "val_loss": val_loss}
+
+
+def test_the_best_epoch_is_by_accuracy_then_loss_then_the_earlier():
+    assert best_epoch([row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.94, 0.1)]) == 2
+    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)]) == 2
+    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.2)]) == 1
+
+
+def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monkeypatch, capsys):
+    losses = iter([0.9, 0.5, 0.6, 0.7, 0.4])
+    monkeypatch.setattr(train, "cross_entropy", lambda *arguments: next(losses))
+    history = train.fit(dataclasses.replace(config, epochs=30, patience=2), *parts(config), tmp_path)
+    assert len(history) == 4
+    assert "stopped early: the val loss has not fallen for 2 epochs" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_stops_with_a_reason(config, tmp_path):
+    diverging = dataclasses.replace(
+        config, optimizer="momentum", learning_rate=100.0, schedule="constant", ema_decay=0.0
+    )
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) in epoch \d+, step \d+; try a lower learning_rate"):
+        train.fit(diverging, *parts(diverging), tmp_path)
+
+
+def rates(schedule, steps=100):
+    config = Config(schedule=schedule, learning_rate=0.5, epochs=10)
+    scheduler = make_schedule(config, steps_per_epoch=steps // 10)
+    seen = []
+    for _ in range(steps):
+        seen.append(scheduler.get_lr())
+        scheduler.step()
+    return np.array(seen)
+
+
+def test_schedules():
+    assert set(rates("constant")) == {0.5}
+    cosine = rates("cosine")
+    assert cosine[0] == 0.5
+    assert (np.diff(cosine) <= 0).all()
+    assert cosine[-1] < 0.001
+    cycle = rates("one-cycle")
+    assert cycle[0] == pytest.approx(0.05)
+    assert cycle.argmax() == pytest.approx(25, abs=1)
+    assert cycle.max() == pytest.approx(0.5, rel=1e-3)
+    assert cycle[-1] < 0.002
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+def test_each_optimizer_learns(config, tmp_path, optimizer):
+    rate = 0.02 if optimizer == "momentum" else 0.003
+    learning = Config(
+        data_dir=config.data_dir, optimizer=optimizer, learning_rate=rate, epochs=6, batch_size=20, seed=1
+    )
+    history = train.fit(learning, *parts(learning), tmp_path)
+    assert history[-1]["train_accuracy"] > 0.7
+
+
+def test_the_weight_average_is_the_textbooks(config):
+    model = build_model("lenet")
+    optimizer = make_optimizer(config, 0.01, model)
+    average = WeightAverage(model, decay=0.8)
+    expected = model.fc2.weight.numpy().copy()
+    for step in range(1, 40):
+        model(paddle.rand([2, 1, 28, 28])).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        average.update(model)
+        decay = min(0.8, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.fc2.weight.numpy()
+    current = model.fc2.weight.numpy().copy()
+    with average.applied(model):
+        np.testing.assert_allclose(model.fc2.weight.numpy(), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(model.fc2.weight.numpy(), current)
+
+
+# The accuracy claims, on the whole of MNIST
+
+
+@pytest.mark.slow
+def test_the_tutorials_recipe_reaches_what_the_tutorial_does(tmp_path):
+    done = script("train.py", "configs/tutorial.yaml", "--out", tmp_path / "run", timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert 0.95 <= load_checkpoint(tmp_path / "run").meta["metrics"]["test"]["accuracy"] <= 0.97
