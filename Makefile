@@ -53,4 +53,4 @@ system-libraries:
 	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
 		sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LIBRARIES) >/dev/null; \
 	fi
-	@$(PY) -c 'import cv2, paddle' >/dev/null || { echo "error: OpenCV or Paddle lack system libraries; on Debian and Ubuntu: sudo apt-get install $(LIBRARIES)"; exit 1; }
+	@$(PY) -c 'import cv2, paddle' >/dev/null 2>&1 || { echo "error: OpenCV or Paddle lack system libraries; on Debian and Ubuntu: sudo apt-get install $(LIBRARIES)"; exit 1; }

@@ -19,10 +19,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: `path` is a folder, or its folder cannot be made.
     """
-    path = output_file(path).resolve()
+    path = output_file(path)
     if path.exists() and not path.is_file():
         yield path
         return
+    path = path.resolve()
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary

@@ -46,7 +46,7 @@ class Classifier:
         try:
             self.classes = [str(name) for name in loaded.meta["classes"]]
             options = dict(loaded.meta["model"])
-            name = options.pop("name")
+            name = str(options.pop("name"))
         except (KeyError, TypeError, ValueError):
             raise InputError(
                 f"checkpoint {loaded.path}: its JSON file does not say which network and classes it has"

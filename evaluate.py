@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import plots
-from atomic import write_csv
+from atomic import output_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, to_input
 from errors import ArgumentParser, InputError, run
 from metrics import confusion_matrix, cross_entropy, format_report, summarize
@@ -103,22 +103,13 @@ def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray,
 
 def _parse(argv):
     parser = ArgumentParser(prog="evaluate.py", description=__doc__)
-    parser.add_argument(
-        "data", nargs="?", default="mnist", metavar="DATA", help="mnist, or a folder of class folders [mnist]"
-    )
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]"
-    )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
-    parser.add_argument("--json", action="store_true", help="print the metrics as one JSON object")
-    parser.add_argument(
-        "--plots",
-        type=Path,
-        default=Path("outputs"),
-        metavar="DIR",
-        help="folder for confusion.png and mistakes.png [outputs]",
-    )
+    add = parser.add_argument
+    add("data", nargs="?", default="mnist", metavar="DATA", help="mnist, or a folder of class folders [mnist]")
+    add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
+    add("--csv", type=output_file, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
+    add("--json", action="store_true", help="print the metrics as one JSON object")
+    add("--plots", type=output_folder, default="outputs", metavar="DIR", help="folder for the two plots [outputs]")
     return parser.parse_args(argv)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atomic import write_csv
+from atomic import output_file, write_csv
 from data import find_images
 from errors import ArgumentParser, InputError, run
 from preprocess import read_digit, read_image
@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> None:
             if not row["error"]:
                 print(f"{row['path']:{width}}  {row['label']}  {row['confidence']:7.2%}")
     if args.show:
-        for row in rows:
-            _show(row, classifier.classes)
+        stems = [Path(row["path"]).stem for row in rows]
+        for number, (row, stem) in enumerate(zip(rows, stems, strict=True), 1):
+            _show(row, classifier.classes, stem if stems.count(stem) == 1 else f"{stem}_{number}")
     errors = [row["error"] for row in rows if row["error"]]
     for error in errors[:-1]:
         print(f"error: {error}", file=sys.stderr)
@@ -73,16 +74,13 @@ def predict_paths(classifier, paths: list[Path]) -> list[dict]:
 
 def _parse(argv):
     parser = ArgumentParser(prog="predict.py", description=__doc__)
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them"
-    )
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]"
-    )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help=f"write {','.join(COLUMNS)}")
-    parser.add_argument("--json", action="store_true", help="print a JSON list instead, with all probabilities")
-    parser.add_argument("--show", action="store_true", help="draw each prediction into outputs/")
+    add = parser.add_argument
+    add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them")
+    add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
+    add("--csv", type=output_file, metavar="FILE", help=f"write {','.join(COLUMNS)}")
+    add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
+    add("--show", action="store_true", help="draw each prediction into outputs/")
     return parser.parse_args(argv)
 
 
@@ -99,7 +97,7 @@ def _as_json(row, classes):
     return {name: row[name] for name in COLUMNS} | {"probs": probs}
 
 
-def _show(row, classes):
+def _show(row, classes, name):
     if row["error"]:
         return
     import plots  # matplotlib, for --show only
@@ -109,9 +107,9 @@ def _show(row, classes):
     figure = plots.prediction(
         picture, row["seen"], row["probs"], classes, f"{row['label']}, {row['confidence']:.1%} sure"
     )
-    path = Path("outputs") / f"{Path(row['path']).stem}_prediction.png"
+    path = Path("outputs") / f"{name}_prediction.png"
     plots.save(figure, path)
-    print(f"\ndrawn into {path}")
+    print(f"drawn into {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def read_image(path: str | Path) -> np.ndarray:
     for first, last in _LAST_BYTES.items():
         if data.startswith(first) and last not in data[-65536:]:  # phones append things
             raise InputError(f"{path}: the picture is cut short; copy it again")
-    # OpenCV keeps the transparency or heeds the orientation, not both; few pictures have both.
+    # OpenCV keeps the transparency or heeds the orientation, not both: a transparent picture stays as it lies.
     oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     image = _decode(data, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
     if image is not None and image.shape[2:] != (4,) and (b"eXIf" in data or b"EXIF" in data):
@@ -86,7 +86,8 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     grey = _to_grey(image)
     shrink = _WORKING_SIDE / max(grey.shape)
     if shrink < 1:
-        grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        size = [max(1, round(side * shrink)) for side in grey.shape[::-1]]
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     ink = _clean(_ink(grey))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -94,6 +95,7 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
 
 
 def _decode(data, flags):
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it has lines of its own for stderr
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # among others: more than 2^30 pixels

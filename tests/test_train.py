@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pickle
 import pty
 import re
 import shutil
@@ -26,7 +27,7 @@ from config import Config, load_config
 from errors import RunError
 from model import build_model
 from optim import WeightAverage, make_optimizer, make_schedule
-from run_folder import best_epoch
+from run_folder import best_epoch, new_run
 
 SETTINGS = {
     "batch_size": 50,
@@ -183,13 +184,43 @@ def test_a_resumed_run_keeps_its_settings(small_run):
     assert "has epochs 2, not 9" in done.stderr
 
 
-def test_an_optimizer_state_of_another_kind_is_one_line(tmp_path, small_run):
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"damaged", "damaged"), (pickle.dumps({}, 4), "not the progress of a run")]
+)
+def test_progress_that_cannot_be_read_is_one_line(tmp_path, small_run, content, message):
     shutil.copytree(small_run, tmp_path / "run")
-    (tmp_path / "run" / "last.pdopt").write_bytes(b"damaged")
+    (tmp_path / "run" / "last.pdopt").write_bytes(content)
     done = script("train.py", "--resume", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 + done.stderr.count("data: ")
-    assert "damaged" in done.stderr
+    assert message in done.stderr
+
+
+def test_resuming_by_another_config_is_refused(small_run):
+    done = script("train.py", "configs/tutorial.yaml", "--resume", "--out", small_run)
+    assert done.returncode == 2
+    assert "has activation relu, not sigmoid; a run keeps its settings" in done.stderr
+
+
+def test_what_was_trained_is_never_overwritten(tmp_path, small_data, small_run):
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / "last.pdopt").unlink()  # as in checkpoints/shipped
+    done = script("train.py", "--data-dir", small_data, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "never overwritten" in done.stderr
+
+
+def test_two_runs_started_at_once_get_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(new_run(Config(), "a[1]")) for _ in range(3)] == [f"checkpoints/a[1]{end}" for end in ("", "-2", "-3")]
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_the_shortest_runs_have_a_schedule_too(steps):
+    for schedule in ("constant", "cosine", "one-cycle"):
+        scheduler = make_schedule(Config(schedule=schedule, epochs=1), steps_per_epoch=steps)
+        for _ in range(steps):
+            scheduler.step()
 
 
 # What a run leaves
@@ -367,9 +398,9 @@ def test_schedules():
     assert cosine[0] == 0.5
     assert (np.diff(cosine) <= 0).all()
     assert cosine[-1] < 0.001
-    cycle = rates("one-cycle")
+    cycle = rates("one-cycle", 1000)
     assert cycle[0] == pytest.approx(0.05)
-    assert cycle.argmax() == pytest.approx(25, abs=1)
+    assert cycle.argmax() == 250
     assert cycle.max() == pytest.approx(0.5, rel=1e-3)
     assert cycle[-1] < 0.002
 
