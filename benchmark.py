@@ -104,7 +104,7 @@ def tutorial_epoch() -> float:
     """Seconds for an epoch as the tutorial writes it: ToTensor, DataLoader, batches of 10, validation."""
     with tempfile.TemporaryDirectory() as folder:
         loaders = [
-            paddle.io.DataLoader(_paddle_mnist(mode, folder, ToTensor()), 10, shuffle=True)
+            paddle.io.DataLoader(_paddle_mnist(mode, folder, ToTensor()), batch_size=10, shuffle=True)
             for mode in ("train", "test")
         ]
     model = TutorialLeNet()
