@@ -45,6 +45,13 @@ def output_file(path: str | Path) -> Path:
     return path
 
 
+def csv_file(text: str) -> Path:
+    """`output_file` for a CSV: another suffix is taken for a slip, as in `--csv picture.png`."""
+    if Path(text).suffix.lower() not in ("", ".csv"):
+        raise InputError(f"{text}: is no name for a CSV file; it ends in .csv")
+    return output_file(text)
+
+
 def output_folder(path: str | Path) -> Path:
     """Make a folder to write to, and those above it.
 
@@ -52,6 +59,8 @@ def output_folder(path: str | Path) -> Path:
         InputError: it cannot be made or written.
     """
     path = Path(path)
+    if path.is_file():
+        raise InputError(f"{path}: is a file, the name of a folder is wanted")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

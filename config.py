@@ -103,10 +103,9 @@ def _read_yaml(path):
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        known = [str(other) for other in sorted(path.parent.glob("*.yaml"))]
-        hint = suggest(str(path), known) or (
-            f"; {path.parent} has {', '.join(Path(k).name for k in known)}" if known else ""
-        )
+        folder = path.parent if any(path.parent.glob("*.yaml")) else Path(__file__).resolve().parent / "configs"
+        known = sorted(str(other) for other in folder.glob("*.yaml"))
+        hint = suggest(str(path), known) or f"; {folder} has {', '.join(Path(other).name for other in known)}"
         raise InputError(f"config {path}: no such file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -119,7 +118,7 @@ def _read_yaml(path):
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a config is a list of 'key: value' lines, this is a {type(values).__name__}")
+        raise InputError(f"{path}: a config has 'key: value' lines, this is a {type(values).__name__}")
     for key in values:
         if key not in FIELDS:
             raise InputError(

@@ -101,7 +101,9 @@ def to_input(images: np.ndarray) -> np.ndarray:
 def _load_folder(mode, folder):
     """A user's own set: idx files or mnist.npz, checked by form, whatever its size."""
     if not folder.is_dir():
-        raise InputError(f"data folder {folder}: no such folder")
+        raise InputError(
+            f"data folder {folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}"
+        )
     modes = FILES if mode == "train" else (mode,)  # without test images a run would fail at its very end
     if (folder / "mnist.npz").is_file():
         source = folder / "mnist.npz"

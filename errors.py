@@ -25,7 +25,7 @@ class ArgumentParser(argparse.ArgumentParser):
         words = [_with_dashes(word) for word in (sys.argv[1:] if args is None else args)]
         parsed, unknown = super().parse_known_args(words, namespace)
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
+            flags = [flag for action in self._actions for flag in action.option_strings if flag != "--help"]
             self.error(f"unknown argument '{unknown[0]}'{suggest(unknown[0].partition('=')[0], flags)}")
         return parsed
 

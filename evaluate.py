@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import plots
-from atomic import output_file, output_folder, write_csv
+from atomic import csv_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, to_input
 from errors import ArgumentParser, InputError, run
 from metrics import confusion_matrix, cross_entropy, format_report, summarize
@@ -51,15 +51,15 @@ def main(argv: list[str] | None = None) -> None:
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
 
-    wrong = [i for i, row in enumerate(rows) if row["label"] != row["truth"]]
-    worst = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:_SHOWN]
+    wrong = sorted(
+        (i for i, row in enumerate(rows) if row["label"] != row["truth"]), key=lambda i: -rows[i]["confidence"]
+    )
+    worst = wrong[:_SHOWN]
     captions = [f"{rows[i]['truth']} read as {rows[i]['label']}\n{rows[i]['confidence']:.1%}" for i in worst]
+    shown = f"{len(worst)} of {len(wrong)} mistakes, the surest first" if wrong else "no mistakes"
     title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"
     plots.save(plots.confusion(confusion, classes, title), args.plots / "confusion.png")
-    plots.save(
-        plots.mistakes(images[worst], captions, f"{args.data}: {len(wrong)} mistakes, the surest first"),
-        args.plots / "mistakes.png",
-    )
+    plots.save(plots.mistakes(images[worst], captions, f"{args.data}: {shown}"), args.plots / "mistakes.png")
     print(f"plots: {args.plots / 'confusion.png'} {args.plots / 'mistakes.png'}", file=sys.stderr)
 
 
@@ -107,7 +107,7 @@ def _parse(argv):
     add("data", nargs="?", default="mnist", metavar="DATA", help="mnist, or a folder of class folders [mnist]")
     add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
-    add("--csv", type=output_file, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
+    add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
     add("--json", action="store_true", help="print the metrics as one JSON object")
     add("--plots", type=output_folder, default="outputs", metavar="DIR", help="folder for the two plots [outputs]")
     return parser.parse_args(argv)

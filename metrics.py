@@ -10,29 +10,33 @@ def confusion_matrix(labels: np.ndarray, preds: np.ndarray, num_classes: int) ->
 
 
 def summarize(confusion: np.ndarray) -> dict:
-    """Metrics of a confusion matrix; a ratio of nothing to nothing counts as 0, and every class counts in the means.
+    """Metrics of a confusion matrix, as scikit-learn defines them: a ratio of nothing to nothing counts as 0.
 
     Args:
         confusion: int [C, C], row = true class, column = predicted class.
 
     Returns:
         `images`: how many. `accuracy`: the share of them labelled right. `precision`, `recall`: unweighted means
-        over the classes. `f1`: the harmonic mean of those two. `macro_f1`: the unweighted mean of the classes' own
-        F1, which is never above it (Opitz and Burst 2019, "Macro F1 and Macro F1").
+        over the classes that occur, as truth or as prediction. `f1`: the harmonic mean of those two. `macro_f1`: the
+        unweighted mean of the classes' own F1, which is never above it (Opitz and Burst 2019, "Macro F1 and Macro F1").
         `per_class`: list of C dicts with `images precision recall f1`; a class's recall is its accuracy.
     """
     right = np.diag(confusion)
     support, predicted = confusion.sum(1), confusion.sum(0)
     precision, recall = _ratio(right, predicted), _ratio(right, support)
     f1 = _ratio(2 * right, support + predicted)
+    occurs = support + predicted > 0
+    mean_precision, mean_recall, mean_f1 = (
+        float(values[occurs].mean()) if occurs.any() else 0.0 for values in (precision, recall, f1)
+    )
     rows = zip(support, precision, recall, f1, strict=True)
     return {
         "images": int(support.sum()),
         "accuracy": float(_ratio(right.sum(), support.sum())),
-        "precision": float(precision.mean()),
-        "recall": float(recall.mean()),
-        "f1": float(_ratio(2 * precision.mean() * recall.mean(), precision.mean() + recall.mean())),
-        "macro_f1": float(f1.mean()),
+        "precision": mean_precision,
+        "recall": mean_recall,
+        "f1": float(_ratio(2 * mean_precision * mean_recall, mean_precision + mean_recall)),
+        "macro_f1": mean_f1,
         "per_class": [
             {"images": int(n), "precision": float(p), "recall": float(r), "f1": float(f)} for n, p, r, f in rows
         ],
@@ -57,13 +61,12 @@ def format_report(metrics: dict, classes: list[str]) -> str:
     width = max(len("all"), *map(len, classes))
     lines = [f"{'':{width}}  images  precision  recall      F1"]
     for name, row in zip(classes, metrics["per_class"], strict=True):
-        lines.append(
-            f"{name:>{width}}  {row['images']:6d}     {row['precision']:.4f}  {row['recall']:.4f}  {row['f1']:.4f}"
-        )
-    lines.append(
-        f"{'all':>{width}}  {metrics['images']:6d}     {metrics['precision']:.4f}  {metrics['recall']:.4f}  "
-        f"{metrics['macro_f1']:.4f}"
-    )
+        values = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
+        if not (row["images"] or any(row[key] for key in ("precision", "recall", "f1"))):
+            values = ["-"] * 3  # neither there nor ever read as
+        lines.append(f"{name:>{width}}  {row['images']:6d}  {values[0]:>9}  {values[1]:>6}  {values[2]:>6}")
+    means = [f"{metrics[key]:.4f}" for key in ("precision", "recall", "macro_f1")]
+    lines.append(f"{'all':>{width}}  {metrics['images']:6d}  {means[0]:>9}  {means[1]:>6}  {means[2]:>6}")
     wrong = round(metrics["images"] * (1 - metrics["accuracy"]))
     lines.append(f"accuracy {metrics['accuracy']:.2%}: {wrong:,} of {metrics['images']:,} images wrong")
     return "\n".join(lines)

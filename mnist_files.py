@@ -114,12 +114,12 @@ def _fetch(cache):
                 raise _Unavailable(f"SHA-256 of {bad[0]} differs")
         except _Unavailable as error:
             failures.append(f"{source}: {error}")
-            continue
         except _DAMAGED as error:
             failures.append(f"{source}: not what was expected ({error})")
-            continue
-        _say(f"MNIST from {source} (SHA-256 verified), {_keep(files, cache)}")
-        return files
+        else:
+            _say(f"MNIST from {source} (SHA-256 verified), {_keep(files, cache)}")
+            return files
+        _say(failures[-1])
     raise RunError(
         f"MNIST is not in {cache} and could not be had ({'; '.join(failures)}); "
         "connect to a network, or put the four idx files into that folder"

@@ -31,7 +31,7 @@ def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
     epochs = [row["epoch"] for row in history]
     for axes, name, scale in ((left, "loss", 1), (right, "accuracy", 100)):
         for part, colour in (("train", _BLUE), ("val", _ORANGE)):
-            label = "train, as augmented" if part == "train" else "val"
+            label = "train, while it learns" if part == "train" else "val"
             axes.plot(
                 epochs,
                 [scale * row[f"{part}_{name}"] for row in history],
@@ -42,6 +42,7 @@ def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
         axes.axvline(best_epoch, color=_GREY, linestyle=":", label=f"best on val: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.grid(alpha=0.3)
     left.set_yscale("log")
     left.set_ylabel("cross-entropy, nats")
@@ -49,7 +50,7 @@ def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
     # The first epochs would flatten the rest: show what the later ones span.
     later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
     right.set_ylim(min(later) - 0.2, min(100.05, max(later) + 0.2))
-    right.legend(loc="lower right", frameon=False)
+    right.legend(loc="lower right", framealpha=0.9, edgecolor="white")
     figure.suptitle(title)
     return figure
 
@@ -73,15 +74,15 @@ def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
 
 
 def mistakes(images: np.ndarray, captions: list[str], title: str, columns: int = 8) -> Figure:
-    """A grid of images [N, H, W], each with its caption above; for N = 0 a sheet that says so."""
+    """A grid of images [N, H, W], each with its caption above."""
     rows = max(1, -(-len(images) // columns))
     figure = _figure(1.15 * columns, 1.45 * rows + 0.5)
-    figure.suptitle(title if len(images) else f"{title}: none")
+    figure.suptitle(title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
     for axes, image, caption in zip(grid, images, captions, strict=False):
-        axes.imshow(image, cmap="gray_r")
+        axes.imshow(image, cmap="gray")
         axes.set_title(caption, fontsize=8)
     return figure
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atomic import output_file, write_csv
+from atomic import csv_file, write_csv
 from data import find_images
 from errors import ArgumentParser, InputError, run
 from preprocess import read_digit, read_image
@@ -78,7 +78,7 @@ def _parse(argv):
     add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them")
     add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
-    add("--csv", type=output_file, metavar="FILE", help=f"write {','.join(COLUMNS)}")
+    add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}")
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
     add("--show", action="store_true", help="draw each prediction into outputs/")
     return parser.parse_args(argv)

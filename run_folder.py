@@ -10,7 +10,7 @@ from typing import Any
 import paddle
 
 from atomic import output_folder, replacing, write_csv
-from checkpoint import load_weights, read_state, save_checkpoint, save_state
+from checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, save_state
 from config import Config, load_config
 from errors import InputError
 from optim import WeightAverage
@@ -28,17 +28,28 @@ def new_run(config: Config, name: str, out: Path | None = None) -> Path:
     if out is None:
         output_folder(RUNS)
         out = next(folder for folder in _numbered(name) if _claim(folder))
-    elif not _is_free(output_folder(out)):
-        raise InputError(
-            f"--out {out}: is not empty, and a run is never overwritten; choose another folder, or go on by --resume"
-        )
+    else:
+        check_free(out)
     with replacing(out / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
     return out
 
 
+def check_free(out: Path | None) -> None:
+    """Make the folder `out`, if one is named.
+
+    Raises:
+        InputError: there is something in it already, or it cannot be made.
+    """
+    # A run that was killed at its start has left its config and no more.
+    if out and {path.name for path in output_folder(out).iterdir()} - {"config.yaml"}:
+        raise InputError(
+            f"--out {out}: is not empty, and a run is never overwritten; choose another folder, or go on by --resume"
+        )
+
+
 def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path, Config]:
-    """Find the run to resume: `out`, else the newest called `name`; its folder and its config.
+    """Find the run to resume: `out`, else the newest called `name` that is not finished, or the newest; and its config.
 
     Args:
         name: name of the config.
@@ -50,7 +61,7 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
     """
     if out is None:
         runs = itertools.takewhile(Path.exists, _numbered(name))
-        out = max((run for run in runs if _has_progress(run)), key=_last_change, default=RUNS / name)
+        out = max((run for run in runs if _has_progress(run)), key=_is_open_and_new, default=RUNS / name)
     if not _has_progress(out):
         raise InputError(f"--resume: there is no run in {out}; start one without --resume, or say by --out where it is")
     config = load_config(out / "config.yaml")
@@ -135,16 +146,17 @@ def _claim(folder):
     return True
 
 
-def _is_free(folder):
-    return {path.name for path in folder.iterdir()} <= {"config.yaml"}  # all that a run killed at its start has left
-
-
 def _has_progress(folder):
     return (folder / "last.pdopt").exists()
 
 
-def _last_change(folder):
-    return (folder / "last.pdopt").stat().st_mtime
+def _is_open_and_new(folder):
+    """To sort runs by: those without a test report last, and by the time of their last epoch."""
+    return not _is_reported(folder), (folder / "last.pdopt").stat().st_mtime
+
+
+def _is_reported(folder):
+    return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
 
 
 @cache

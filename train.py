@@ -33,7 +33,16 @@ from errors import ArgumentParser, RunError, run
 from metrics import confusion_matrix, cross_entropy, format_report, summarize
 from model import build_model, count_parameters, predict_logits
 from optim import WeightAverage, make_optimizer, make_schedule
-from run_folder import best_epoch, find_run, load_history, load_progress, new_run, save_progress, save_weights
+from run_folder import (
+    best_epoch,
+    check_free,
+    find_run,
+    load_history,
+    load_progress,
+    new_run,
+    save_progress,
+    save_weights,
+)
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
 EXAMPLE = "examples/7_scan.png"
@@ -50,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         out, config = find_run(Path(path).stem, args.out, read_settings(args.config, overrides))
     else:
         config = load_config(path, overrides)
-    print(f"{config.to_yaml()}device: {device}\nparameters: {count_parameters(_build(config)):,}", flush=True)
+        check_free(args.out)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
             sets = load_sets(config, limit=config.batch_size)
@@ -58,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         print("\ndry run: every part works, nothing was kept")
         return
     sets = load_sets(config)
+    print(f"{config.to_yaml()}device: {device}\nparameters: {count_parameters(_build(config)):,}", flush=True)
     if not args.resume:
         out = new_run(config, Path(path).stem, args.out)
     print(f"run: {out}\n", flush=True)
@@ -65,7 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         fit_and_report(config, *sets, out, args.resume)
     except KeyboardInterrupt:
         done = len(load_history(out))
-        go_on = ["python", "train.py", "--resume", "--out", str(out), "--device", args.device]
+        go_on = ["python", "train.py", "--resume", "--out", str(out)]
+        go_on += ["--device", args.device] if args.device != "auto" else []
         print(f"\nstopped; {done} of {config.epochs} epochs are kept; go on with\n{shlex.join(go_on)}", file=sys.stderr)
         sys.exit(130)
     print(f"\npython predict.py {EXAMPLE} --checkpoint {shlex.quote(str(out))}")
@@ -156,12 +167,13 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set) -
     images, labels = train_set
     rng = np.random.default_rng([config.seed, epoch])
     paddle.seed(int(rng.integers(2**31)))  # for dropout
-    bar = _ProgressBar(epoch, math.ceil(len(labels) / config.batch_size))
+    bar = _ProgressBar(math.ceil(len(labels) / config.batch_size))
     total_loss = right = 0
     for step, batch in enumerate(shuffled_batches(len(labels), config.batch_size, rng), 1):
+        targets = labels[batch]
         augmented = augment(images[batch], rng, config.rotation, config.scale, config.shear, config.shift)
         x = paddle.to_tensor(to_input(augmented))  # [B, 1, 28, 28]
-        y = paddle.to_tensor(labels[batch])  # [B]
+        y = paddle.to_tensor(targets)  # [B]
 
         logits = model(x)
         loss = F.cross_entropy(logits, y, label_smoothing=config.label_smoothing)
@@ -175,7 +187,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set) -
         if not math.isfinite(loss):
             raise RunError(f"the loss is {loss} in epoch {epoch}, step {step}; try a lower learning_rate")
         total_loss += loss * len(batch)
-        right += int((logits.numpy().argmax(1) == labels[batch]).sum())
+        right += int((logits.numpy().argmax(1) == targets).sum())
         bar.update(step, loss)
     bar.clear()
     return total_loss / len(labels), right / len(labels)
@@ -218,8 +230,8 @@ def _row(row):
 class _ProgressBar:
     """Paddle's progress bar on stderr where that is a terminal; the epoch's row takes its place."""
 
-    def __init__(self, epoch, steps):
-        self.bar = ProgressBar(steps, name=f"epoch {epoch}: step") if sys.stderr.isatty() else None
+    def __init__(self, steps):
+        self.bar = ProgressBar(steps, name="step") if sys.stderr.isatty() else None
 
     def update(self, step, loss):
         if self.bar and step % 10 == 0:

@@ -77,7 +77,7 @@ def test_every_field_is_a_flag_with_either_spelling():
         ("activation: no", "{path}: activation: 'False' is not text"),
         ("epochs: 1\nseed: 2\nepochs: 3", "{path} line 3: duplicate key 'epochs'"),
         ("epochs: 1\n  seed: 2", "{path} line 2: mapping values are not allowed here"),
-        ("- epochs", "{path}: a config is a list of 'key: value' lines"),
+        ("- epochs", "{path}: a config has 'key: value' lines, this is a list"),
         ("seed: 2024-13-45", "{path}: not YAML"),
         ("seed: " + "[" * 3000, "{path}"),
         ("seed: 1" + "0" * 400, "{path}: seed: '1000"),
