@@ -51,10 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
 
-    wrong = sorted(
-        (i for i, row in enumerate(rows) if row["label"] != row["truth"]), key=lambda i: -rows[i]["confidence"]
-    )
-    worst = wrong[:_SHOWN]
+    wrong = [i for i, row in enumerate(rows) if row["label"] != row["truth"]]
+    worst = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:_SHOWN]
     captions = [f"{rows[i]['truth']} read as {rows[i]['label']}\n{rows[i]['confidence']:.1%}" for i in worst]
     shown = f"{len(worst)} of {len(wrong)} mistakes, the surest first" if wrong else "no mistakes"
     title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"

@@ -249,10 +249,12 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(tmp_path):
     for arguments in (
         ["predict.py", EXAMPLES[0], "--csv", tmp_path],
         ["predict.py", EXAMPLES[0], "--csv", tmp_path / "file" / "out.csv"],
+        ["predict.py", "--csv", shutil.copy(EXAMPLES[0], tmp_path), EXAMPLES[0]],  # a slip: the picture stays
         ["evaluate.py", "--plots", tmp_path / "file"],
         ["train.py", "--out", tmp_path / "file"],
     ):
         assert_one_line_error(script(*arguments), str(tmp_path))
+    assert (tmp_path / EXAMPLES[0].name).read_bytes() == EXAMPLES[0].read_bytes()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

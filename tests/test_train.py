@@ -27,7 +27,7 @@ from config import Config, load_config
 from errors import RunError
 from model import build_model
 from optim import WeightAverage, make_optimizer, make_schedule
-from run_folder import best_epoch, new_run
+from run_folder import best_epoch, find_run, new_run
 
 SETTINGS = {
     "batch_size": 50,
@@ -176,6 +176,17 @@ def test_resuming_a_finished_run_only_reports(tmp_path, small_run):
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
     assert (small_run / "best.json").read_text() == before
+
+
+def test_resume_goes_on_with_the_unfinished_run_even_if_another_is_newer(tmp_path, small_run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_run, "checkpoints/lenet")
+    meta = json.loads((tmp_path / "checkpoints/lenet/best.json").read_text())
+    del meta["metrics"]["test"]
+    (tmp_path / "checkpoints/lenet/best.json").write_text(json.dumps(meta))
+    shutil.copytree(small_run, "checkpoints/lenet-2")
+    os.utime("checkpoints/lenet-2/last.pdopt")
+    assert str(find_run("lenet", None, {})[0]) == "checkpoints/lenet"
 
 
 def test_a_resumed_run_keeps_its_settings(small_run):
