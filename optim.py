@@ -31,7 +31,8 @@ def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.L
 
 def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
     """The update rule that the config names, over all of the model's parameters."""
-    shared = {"learning_rate": schedule, "parameters": model.parameters(), "weight_decay": config.weight_decay}
+    rate = config.learning_rate if config.schedule == "constant" else schedule  # a scheduler costs at every step
+    shared = {"learning_rate": rate, "parameters": model.parameters(), "weight_decay": config.weight_decay}
     if config.optimizer == "momentum":
         return paddle.optimizer.Momentum(momentum=config.momentum, **shared)
     rule = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
