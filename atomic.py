@@ -33,7 +33,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def output_file(path: str | Path) -> Path:
-    """Check, before the work is done, that a file can be written there; makes its folder. To be used by argparse too.
+    """Check, before the work is done, that a file can be written there; makes its folder.
 
     Raises:
         InputError: it is a folder, or its folder cannot be made or written.
