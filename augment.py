@@ -1,9 +1,13 @@
-"""Augmentation of a whole batch at once: a random affine map an image, in one call of OpenCV."""
+"""Augmentation of a whole batch at once: a random distortion and a random stroke width an image."""
 
 import cv2
 import numpy as np
 
+AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke")
+
 _CHUNK = 1024  # cv2.remap takes at most 32,767 rows: 1,024 padded images of 30 rows fit
+_KNOTS = 5  # the elastic field is drawn on 5x5 points and smooth between them
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def augment(
@@ -11,38 +15,67 @@ def augment(
     rng: np.random.Generator,
     rotation: float = 0.0,
     scale: float = 0.0,
+    aspect: float = 0.0,
     shear: float = 0.0,
     shift: float = 0.0,
+    elastic: float = 0.0,
+    stroke: float = 0.0,
 ) -> np.ndarray:
-    """Rotate, scale, shear and shift each image by its own random amount, with bilinear interpolation; black moves in.
+    """Distort each image by its own random amounts, all uniform, with bilinear interpolation; black moves in.
 
     Args:
-        images: uint8 [N, H, W].
-        rng: source of the random amounts, all uniform.
+        images: uint8 [N, H, W], ink bright.
+        rng: source of the random amounts.
         rotation: largest angle, in degrees either way, about the centre.
         scale: largest relative change of size; 0.1 draws factors from 0.9 to 1.1.
+        aspect: largest relative change of width by height.
         shear: largest horizontal slant, as x moved per y.
         shift: largest move along each axis, in pixels.
+        elastic: largest move of a knot of a smooth random field, in pixels (after Simard et al. 2003, section 2).
+        stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
 
     Returns:
         uint8 [N, H, W].
     """
-    if not any((rotation, scale, shear, shift)):
-        return images
-    count, height, width = images.shape
+    if any((rotation, scale, aspect, shear, shift, elastic)):
+        source = _source(images.shape, rng, rotation, scale, aspect, shear, shift, elastic)
+        chunks = range(0, len(images), _CHUNK)
+        images = np.concatenate([_sample(images[i : i + _CHUNK], source[i : i + _CHUNK]) for i in chunks])
+    if stroke:
+        images = _change_strokes(images, rng.uniform(-stroke, stroke, len(images)))
+    return images
+
+
+def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
+    """Where each output pixel comes from, float32 [N, 2, H*W] (x, y): matrix @ (x, y) + offset, from the centre."""
+    count, height, width = shape
     angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
-    factor = rng.uniform(1 - scale, 1 + scale, count)
+    size = rng.uniform(1 - scale, 1 + scale, count)
+    wider = np.sqrt(rng.uniform(1 - aspect, 1 + aspect, count))
     slant = rng.uniform(-shear, shear, count)
     offset = rng.uniform(-shift, shift, (count, 2))
 
-    # Each output pixel asks where it comes from: source = matrix @ (x, y) + offset, measured from the image's centre.
-    cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
-    matrix = np.stack([cos, -sin + slant * cos, sin, cos + slant * sin], 1).reshape(count, 2, 2)
+    cos, sin = np.cos(angle), np.sin(angle)
+    across, down = 1 / (size * wider), wider / size
+    matrix = np.stack([cos * across, (slant * cos - sin) * down, sin * across, (cos + slant * sin) * down], 1)
     centre = np.array([[(width - 1) / 2], [(height - 1) / 2]])
     y, x = np.mgrid[:height, :width]
     grid = np.stack([x.ravel(), y.ravel()]) - centre  # [2, H*W]
-    source = (matrix @ grid + offset[:, :, None] + centre).astype(np.float32)  # [N, 2, H*W]
-    return np.concatenate([_sample(images[i : i + _CHUNK], source[i : i + _CHUNK]) for i in range(0, count, _CHUNK)])
+    source = (matrix.reshape(count, 2, 2) @ grid + offset[:, :, None] + centre).astype(np.float32)
+    if elastic:
+        knots = rng.uniform(-elastic, elastic, (count, 2, _KNOTS, _KNOTS)).astype(np.float32)
+        field = _spline(height) @ knots @ _spline(width).T
+        source += field.reshape(count, 2, height * width)
+    return source
+
+
+def _spline(size):
+    """The cubic B-spline weights [size, _KNOTS] of each knot at each pixel."""
+    distance = np.abs(np.linspace(0.5, _KNOTS - 1.5, size)[:, None] - np.arange(_KNOTS))
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = np.maximum(2 - distance, 0) ** 3 / 6
+    weights = np.where(distance < 1, near, far)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _sample(images, source):
@@ -55,3 +88,16 @@ def _sample(images, source):
     tall = padded.reshape(-1, width + 2)
     size = (count * height, width)
     return cv2.remap(tall, x.reshape(size), y.reshape(size), cv2.INTER_LINEAR).reshape(images.shape)
+
+
+def _change_strokes(images, change):
+    """Thicken (change > 0) or thin by `change` pixels: mix with what a 3x3 cross makes, 2 pixels more or less."""
+    count, height, width = images.shape
+    tall = np.pad(images, ((0, 0), (1, 1), (0, 0))).reshape(-1, width)
+    thick, thin = (
+        morph(tall, _CROSS).reshape(count, height + 2, width)[:, 1:-1].astype(np.float32)
+        for morph in (cv2.dilate, cv2.erode)
+    )
+    weight = (np.abs(change) / 2).astype(np.float32)[:, None, None]
+    goal = np.where(change[:, None, None] > 0, thick, thin)
+    return (images + weight * (goal - images) + 0.5).astype(np.uint8)

@@ -1,15 +1,22 @@
-"""Classifier: a checkpoint, ready to answer. What predict, evaluate and draw share."""
+"""Classifier: a checkpoint, ready to answer, and to say why an answer is not to be trusted.
 
-from dataclasses import dataclass
+What predict, evaluate and draw share.
+"""
+
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from calibration import BLANK, LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Calibration
 from checkpoint import load_checkpoint, load_weights
 from errors import InputError
 from metrics import softmax
 from model import build_model, predict_logits
+from preprocess import BlankImage, count_figures, read_digit
 from runtime import choose_device
+
+_BATCH = 256  # pictures read at a time
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "shipped" / "lenet"
 
@@ -18,14 +25,17 @@ SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "shipped" / "lenet"
 class Prediction:
     """The answer for one image.
 
-    `label` is the most probable class, `confidence` its probability, `probs` float32 [num_classes] all of them;
-    `trusted` says whether the answer is sure enough to be used, None while nothing has been calibrated.
+    `label` is the most probable class, `confidence` its probability, `probs` float [num_classes] all of them;
+    `trusted` says whether the answer is sure enough to be used, None if the network was never calibrated, and `reason`,
+    if it is not, why: one of `calibration`'s reasons. If that is not a lack of confidence, the label is only what comes
+    nearest.
     """
 
     label: str
     confidence: float
     probs: np.ndarray
     trusted: bool | None = None
+    reason: str | None = None
 
 
 class Classifier:
@@ -51,6 +61,13 @@ class Classifier:
             raise InputError(
                 f"checkpoint {loaded.path}: its JSON file does not say which network and classes it has"
             ) from None
+        try:
+            found = loaded.meta.get("calibration")
+            self.calibration = Calibration.read(found) if found else None
+        except (KeyError, TypeError):
+            raise InputError(
+                f"checkpoint {loaded.path}: the calibration in its JSON file is not complete; train again"
+            ) from None
         self.model = build_model(name, len(self.classes), **options)
         load_weights(self.model, loaded.weights, loaded.path)
 
@@ -58,11 +75,50 @@ class Classifier:
         """Images float32 [N, 28, 28] in MNIST's form -> logits float32 [N, num_classes]."""
         return predict_logits(self.model, images[:, None])
 
-    def answers(self, logits: np.ndarray) -> list[Prediction]:
-        """Logits [N, num_classes] -> an answer each."""
-        best = logits.argmax(1)
-        return [Prediction(self.classes[i], float(row[i]), row) for i, row in zip(best, softmax(logits), strict=True)]
+    def predict_files(self, paths: list[Path]) -> list[dict]:
+        """Read and answer picture files.
+
+        Returns:
+            A dict a picture: `path`, the fields of `Prediction`, `error`, and `seen`, what the network got, float32
+            [28, 28]. What does not apply is None: `error` if the picture could be read, all but `path` and `error` if
+            it could not; of a blank one there are `trusted` and `reason` only.
+        """
+        empty = dict.fromkeys((*(field.name for field in fields(Prediction)), "error", "seen"))
+        rows = [{"path": str(path), **empty} for path in paths]
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            for row in batch:
+                try:
+                    row["seen"] = read_digit(row["path"])
+                except BlankImage:
+                    row.update(trusted=False, reason=BLANK)
+                except InputError as error:
+                    row["error"] = str(error)
+            readable = [row for row in batch if row["seen"] is not None]
+            if readable:
+                answers = self.predict(np.stack([row["seen"] for row in readable]))
+                for row, answer in zip(readable, answers, strict=True):
+                    row.update(vars(answer))
+        return rows
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
         """Images float32 [N, 28, 28] in MNIST's form -> an answer each."""
-        return self.answers(self.logits(images))
+        return self.answers(images, self.logits(images))
+
+    def answers(self, images: np.ndarray, logits: np.ndarray) -> list[Prediction]:
+        """The same, of images whose logits [N, num_classes] are known."""
+        if self.calibration is None:
+            return [self._prediction(row, None, None) for row in softmax(logits)]
+        probs = self.calibration.probs(logits)
+        trusted, is_digit = self.calibration.accepts(logits), self.calibration.is_digit(logits)
+        answers = []
+        for image, row, sure, digit in zip(images, probs, trusted, is_digit, strict=True):
+            reason = None if sure else LOW_CONFIDENCE if digit else NOT_A_DIGIT
+            if reason and count_figures(image) > 1:
+                reason = SEVERAL_DIGITS
+            answers.append(self._prediction(row, bool(sure), reason))
+        return answers
+
+    def _prediction(self, probs, trusted, reason):
+        best = probs.argmax()
+        return Prediction(self.classes[best], float(probs[best]), probs, trusted, reason)

@@ -19,11 +19,14 @@ def _setting(default, help, low=None, high=None, choices=None):
 class Config:
     """One training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
 
-    model: str = _setting("lenet", "network", choices=("lenet",))
+    model: str = _setting("lenet", "network", choices=("lenet", "extended"))
     activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
 
     data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
-    val_fraction: float = _setting(0.1, "share of the training images that chooses the epoch", low=0.001, high=0.5)
+    val_fraction: float = _setting(0.04, "share of the training images that chooses the epoch", low=0.001, high=0.5)
+    calibration_fraction: float = _setting(
+        0.1, "share of the training images that decides what is trusted; 0: no calibration", low=0.0, high=0.5
+    )
     batch_size: int = _setting(128, "images a step", low=1, high=65536)
 
     epochs: int = _setting(40, "passes over the training images", low=1, high=100_000)
@@ -38,10 +41,20 @@ class Config:
     )
     patience: int = _setting(0, "stop after this many epochs without a better val loss; 0: never", low=0, high=100_000)
 
+    max_error: float = _setting(0.002, "trust: largest share of the accepted answers to be wrong", low=1e-6, high=0.5)
+    delta: float = _setting(0.05, "trust: probability that this does not hold", low=1e-6, high=0.5)
+    trusted_level: float = _setting(
+        0.95, "trust: share of the right answers in the interval of trusted_threshold", low=0.5, high=0.9999
+    )
+
+    non_digits: int = _setting(0, "pictures of no digit shown beside each batch", low=0, high=65536)
     rotation: float = _setting(0.0, "augmentation: largest rotation, degrees", low=0.0, high=180.0)
     scale: float = _setting(0.0, "augmentation: largest relative change of size", low=0.0, high=0.9)
+    aspect: float = _setting(0.0, "augmentation: largest relative change of width by height", low=0.0, high=0.9)
     shear: float = _setting(0.0, "augmentation: largest slant, x moved per y", low=0.0, high=2.0)
     shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=28.0)
+    elastic: float = _setting(0.0, "augmentation: largest move of a knot of a smooth field, pixels", low=0.0, high=8.0)
+    stroke: float = _setting(0.0, "augmentation: largest change of the strokes' width, pixels", low=0.0, high=2.0)
 
     seed: int = _setting(0, "seed of the split, the weights, the order and the augmentation", low=0, high=2**31 - 1)
 

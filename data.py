@@ -50,22 +50,32 @@ def holds_mnist(folder: Path) -> bool:
     return (folder / "mnist.npz").is_file() or any(folder.glob("t10k-*ubyte*"))
 
 
-def split_train_val(labels: np.ndarray, val_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    labels: np.ndarray, val_fraction: float, calibration_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split by chance, each class in the same proportion.
 
     Returns:
-        Sorted indices of the train part and of the val part, together all of `labels`.
+        Sorted indices of the train, the val and the calibration part, together all of `labels`. The train part depends
+        on the sum of the two fractions alone; the calibration part is empty if its fraction is 0.
 
     Raises:
-        InputError: one of the parts would be empty.
+        InputError: another part would be empty.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
-    share = np.floor(np.arange(len(labels) + 1) * val_fraction)
-    taken = share[1:] > share[:-1]  # every tenth, for a fraction of 0.1
-    if not taken.any() or taken.all():
-        raise InputError(f"val_fraction: {val_fraction} of {len(labels)} images leaves none to train on or none to val")
-    return np.sort(by_class[~taken]), np.sort(by_class[taken])
+    held_fraction = val_fraction + calibration_fraction
+    is_held = _every(len(labels), held_fraction)
+    held = by_class[is_held]
+    is_val = _every(len(held), val_fraction / held_fraction)
+    parts = [np.sort(part) for part in (by_class[~is_held], held[is_val], held[~is_val])]
+    empty = [name for name, part in zip(("train", "val", "calibration"), parts, strict=True) if not len(part)]
+    if set(empty) - (set() if calibration_fraction else {"calibration"}):
+        raise InputError(
+            f"val_fraction {val_fraction} and calibration_fraction {calibration_fraction} of {len(labels)} images "
+            f"leave none for {' and '.join(empty)}"
+        )
+    return tuple(parts)
 
 
 def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -96,6 +106,12 @@ def find_images(paths: list[Path]) -> list[Path]:
 def to_input(images: np.ndarray) -> np.ndarray:
     """uint8 [N, 28, 28] -> the network's input, float32 [N, 1, 28, 28] in [0, 1]."""
     return images[:, None].astype(np.float32) / 255
+
+
+def _every(count, fraction):
+    """bool [count]: evenly spread, `fraction` of them true; every tenth, for a fraction of 0.1."""
+    share = np.floor(np.arange(count + 1) * fraction)
+    return share[1:] > share[:-1]
 
 
 def _load_folder(mode, folder):

@@ -2,15 +2,18 @@
 
 python evaluate.py                                 MNIST's test set, the shipped weights
 python evaluate.py photos/ --checkpoint checkpoints/lenet    photos/0/*.png ... photos/9/*.png
+python evaluate.py inputs/                         inputs/test/ (labelled) and inputs/check/ (digits and lookalikes)
 python evaluate.py --json                          one JSON object, for other programs
 """
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+import calibration
 import plots
 from atomic import csv_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, to_input
@@ -19,7 +22,8 @@ from metrics import confusion_matrix, cross_entropy, format_report, summarize
 from preprocess import read_digit
 from runtime import DEVICES, tune_cpu
 
-COLUMNS = ("path", "truth", "label", "confidence", "trusted")
+COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
+CHECK_COLUMNS = ("path", "part", "label", "confidence", "trusted", "reason")
 _SHOWN = 40  # mistakes in the picture of the worst
 
 
@@ -29,20 +33,30 @@ def main(argv: list[str] | None = None) -> None:
     from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
 
     classifier = Classifier(args.checkpoint, args.device)
+    folder = Path(args.data)
+    if (folder / "test").is_dir() or (folder / "check").is_dir():
+        if args.json or args.csv:
+            raise InputError(
+                f"{folder}: holds test/ or check/, which write test.csv and check.csv; leave out --csv, --json"
+            )
+        evaluate_inputs(classifier, folder, args.out)
+    else:
+        evaluate_labelled(classifier, args)
+
+
+def evaluate_labelled(classifier, args) -> None:
+    """Metrics of MNIST or of class folders, printed, as CSV, and drawn."""
     classes = classifier.classes
     names, images, labels = load_labelled(args.data, classes)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
     metrics = {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+    trust = classifier.calibration
+    if trust:
+        metrics |= calibration.measure(trust, logits, labels)
     rows = [
-        {
-            "path": name,
-            "truth": classes[label],
-            "label": answer.label,
-            "confidence": answer.confidence,
-            "trusted": answer.trusted,
-        }
-        for name, label, answer in zip(names, labels, classifier.answers(logits), strict=True)
+        {"path": name, "truth": classes[label], **vars(answer), "right": answer.label == classes[label]}
+        for name, label, answer in zip(names, labels, classifier.answers(images, logits), strict=True)
     ]
     if args.csv:
         write_csv(args.csv, COLUMNS, rows)
@@ -50,15 +64,51 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps({**metrics, "confusion": confusion.tolist()}, indent=2))
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
+        if trust:
+            print(calibration.format_trust(metrics))
 
-    wrong = [i for i, row in enumerate(rows) if row["label"] != row["truth"]]
+    wrong = [i for i, row in enumerate(rows) if not row["right"]]
     worst = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:_SHOWN]
     captions = [f"{rows[i]['truth']} read as {rows[i]['label']}\n{rows[i]['confidence']:.1%}" for i in worst]
     shown = f"{len(worst)} of {len(wrong)} mistakes, the surest first" if wrong else "no mistakes"
     title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"
-    plots.save(plots.confusion(confusion, classes, title), args.plots / "confusion.png")
-    plots.save(plots.mistakes(images[worst], captions, f"{args.data}: {shown}"), args.plots / "mistakes.png")
-    print(f"plots: {args.plots / 'confusion.png'} {args.plots / 'mistakes.png'}", file=sys.stderr)
+    figures = {
+        "confusion": plots.confusion(confusion, classes, title),
+        "mistakes": plots.mistakes(images[worst], captions, f"{args.data}: {shown}"),
+    }
+    if trust:
+        figures["trust"] = plots.trust(*calibration.trust_curves(trust, logits, labels), title)
+    for name, figure in figures.items():
+        plots.save(figure, args.out / f"{name}.png")
+    print(f"plots: {' '.join(str(args.out / f'{name}.png') for name in figures)}", file=sys.stderr)
+
+
+def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
+    """Your own pictures: `folder/test` by its labels, `folder/check` by what is trusted; a table of each into `out`.
+
+    Raises:
+        InputError: a picture in `test` without a label, or a picture that cannot be read (after all others).
+    """
+    errors, written = [], []
+    for part, columns, label, summary in (
+        ("test", COLUMNS, _truth, _summarize_test),
+        ("check", CHECK_COLUMNS, _part, _summarize_check),
+    ):
+        if not (folder / part).is_dir():
+            continue
+        paths = find_images([folder / part])
+        labels = [label(path, folder / part, classifier.classes) for path in paths]
+        rows = classifier.predict_files(paths)
+        for row, name in zip(rows, labels, strict=True):
+            row |= {columns[1]: name, "right": row["label"] == name}
+        errors += [row["error"] for row in rows if row["error"]]
+        rows = [row for row in rows if not row["error"]]
+        write_csv(out / f"{part}.csv", columns, rows)
+        written.append(str(out / f"{part}.csv"))
+        print(f"{folder / part}: {len(rows)} pictures\n{summary(rows)}\n")
+    print(f"tables: {' '.join(written)}", file=sys.stderr)
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
 
 
 def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -99,15 +149,62 @@ def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray,
     return names, np.stack(images), np.array(labels)
 
 
+def _truth(path, folder, classes):
+    """The label of a picture in a class folder, or that its file name starts with."""
+    first = path.relative_to(folder).parts[0]
+    for name in (first, path.name[0]):
+        if name in classes:
+            return name
+    raise InputError(
+        f"{path}: has no label; put it into a folder called after its class ({' '.join(classes)}), "
+        "or start its name with that"
+    )
+
+
+def _part(path, folder, classes):
+    return path.relative_to(folder).parts[0] if path.parent != folder else ""
+
+
+def _summarize_test(rows):
+    trusted = [row for row in rows if row["trusted"]]
+    wrong = [row for row in rows if not row["right"]]
+    lines = [f"  accuracy {_share(len(rows) - len(wrong), len(rows))}, trusted {_share(len(trusted), len(rows))}"]
+    lines[0] += f", of these right {_share(sum(row['right'] for row in trusted), len(trusted))}"
+    return "\n".join(
+        lines + [f"  {row['path']}: read as {row['label']}, {row['reason'] or 'trusted'}" for row in wrong]
+    )
+
+
+def _summarize_check(rows):
+    lines = []
+    for part in sorted({row["part"] for row in rows}):
+        chosen = [row for row in rows if row["part"] == part]
+        reasons = Counter(row["reason"] for row in chosen if row["reason"])
+        refused = "".join(f", {count} {reason}" for reason, count in reasons.most_common())
+        trusted = sum(bool(row["trusted"]) for row in chosen)
+        lines.append(f"  {part or '(no part)':12} trusted {_share(trusted, len(chosen))}{refused}")
+    return "\n".join(lines)
+
+
+def _share(part, whole):
+    return f"{part} of {whole} ({part / whole:.1%})" if whole else "0 of 0"
+
+
 def _parse(argv):
     parser = ArgumentParser(prog="evaluate.py", description=__doc__)
     add = parser.add_argument
-    add("data", nargs="?", default="mnist", metavar="DATA", help="mnist, or a folder of class folders [mnist]")
+    add(
+        "data",
+        nargs="?",
+        default="mnist",
+        metavar="DATA",
+        help="mnist, a folder of class folders, or one with test/ and check/ in it [mnist]",
+    )
     add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
     add("--json", action="store_true", help="print the metrics as one JSON object")
-    add("--plots", type=output_folder, default="outputs", metavar="DIR", help="folder for the two plots [outputs]")
+    add("--out", type=output_folder, default="outputs", metavar="DIR", help="folder for plots and tables [outputs]")
     return parser.parse_args(argv)
 
 

@@ -2,6 +2,14 @@
 
 import numpy as np
 
+_SPREAD = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "coverage": "trusted",
+    "accepted_error": "trusted, wrong",
+    "ece": "ECE",
+}
+
 
 def confusion_matrix(labels: np.ndarray, preds: np.ndarray, num_classes: int) -> np.ndarray:
     """Count int [num_classes, num_classes]: row = true class, column = predicted class."""
@@ -70,6 +78,24 @@ def format_report(metrics: dict, classes: list[str]) -> str:
     wrong = round(metrics["images"] * (1 - metrics["accuracy"]))
     lines.append(f"accuracy {metrics['accuracy']:.2%}: {wrong:,} of {metrics['images']:,} images wrong")
     return "\n".join(lines)
+
+
+def format_spread(seeds: list[int], rows: list[dict]) -> str:
+    """What each seed's run reached, and mean and standard deviation (n - 1), as an aligned table in percent.
+
+    Args:
+        seeds: the seeds.
+        rows: a dict a seed; of what `_SPREAD` names, those that all of them have are shown.
+    """
+    names = [name for name in _SPREAD if all(name in row for row in rows)]
+    values = 100 * np.array([[row[name] for name in names] for row in rows])
+    lines = ["seed" + "".join(f"  {_SPREAD[name]:>14}" for name in names)]
+    labelled = [(str(seed), row) for seed, row in zip(seeds, values, strict=True)] + [("mean", values.mean(0))]
+    if len(rows) > 1:
+        labelled.append(("sd", values.std(0, ddof=1)))
+    return "\n".join(
+        [*lines, *(f"{label:>4}" + "".join(f"  {value:13.3f}%" for value in row) for label, row in labelled)]
+    )
 
 
 def _ratio(part, whole):

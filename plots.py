@@ -1,4 +1,4 @@
-"""The plots: training curves, confusion matrix, grid of mistakes, one prediction. `save` writes what they return."""
+"""The plots: training curves, trust, confusion matrix, grid of mistakes, one prediction. `save` writes them."""
 
 from pathlib import Path
 
@@ -18,13 +18,14 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
-    """Loss and accuracy of train and val over the epochs, the chosen epoch marked.
+def curves(history: list[dict], best_epoch: int, title: str, overfit_epoch: int | None = None) -> Figure:
+    """Loss and accuracy of train and val over the epochs, the chosen epoch marked, and where over-fitting began.
 
     Args:
         history: a dict an epoch with `epoch train_loss train_accuracy val_loss val_accuracy`.
         best_epoch: the epoch whose weights were kept.
         title: name of the run.
+        overfit_epoch: the epoch after which the val loss rose, if it did.
     """
     figure = _figure(9, 3.8)
     left, right = figure.subplots(1, 2)
@@ -40,6 +41,15 @@ def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
                 marker="." if len(epochs) < 12 else "",
             )
         axes.axvline(best_epoch, color=_GREY, linestyle=":", label=f"best on val: epoch {best_epoch}")
+        if overfit_epoch and overfit_epoch < epochs[-1]:
+            axes.axvspan(
+                overfit_epoch,
+                epochs[-1] + 0.5,
+                color=_ORANGE,
+                alpha=0.12,
+                linewidth=0,
+                label=f"over-fitting: val loss above that of epoch {overfit_epoch}",
+            )
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(0.5, len(epochs) + 0.5)
@@ -51,6 +61,71 @@ def curves(history: list[dict], best_epoch: int, title: str) -> Figure:
     later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
     right.set_ylim(min(later) - 0.2, min(100.05, max(later) + 0.2))
     right.legend(loc="lower right", framealpha=0.9, edgecolor="white")
+    figure.suptitle(title)
+    return figure
+
+
+def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshold: float | None, title: str) -> Figure:
+    """Reliability diagram, and accuracy of the accepted answers against the share that is accepted.
+
+    Args:
+        confidences: float [N] in [0, 1]; 0 for what is never accepted, whatever the threshold.
+        right: bool [N].
+        bins: dicts with `images confidence accuracy`, see `calibration.reliability`.
+        threshold: the confidence from which on answers are trusted; None if there is none.
+        title: what was measured.
+    """
+    figure = _figure(9, 4.2)
+    left, right_axes = figure.subplots(1, 2)
+    left.plot([0, 100], [0, 100], color=_GREY, linestyle=":", label="as sure as right")
+    total = sum(bin["images"] for bin in bins)
+    left.scatter(
+        [100 * bin["confidence"] for bin in bins],
+        [100 * bin["accuracy"] for bin in bins],
+        s=[30 + 300 * bin["images"] / total for bin in bins],
+        color=_BLUE,
+        alpha=0.8,
+        clip_on=False,
+        zorder=3,
+    )
+    for bin in bins:
+        left.annotate(
+            f"{bin['images']:,}",
+            (100 * bin["confidence"], 100 * bin["accuracy"]),
+            xytext=(-8, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=_GREY,
+        )
+    left.set_xlim(0, 102)
+    left.set_ylim(0, 105)
+    left.set_xlabel("confidence, %")
+    left.set_ylabel("accuracy, % (number: images in the bin)")
+    left.legend(loc="lower right")
+
+    order = np.argsort(-confidences, kind="stable")
+    count = np.arange(1, len(order) + 1)
+    coverage, accuracy = 100 * count / len(order), 100 * np.cumsum(right[order]) / count
+    shown = coverage >= 50
+    right_axes.plot(coverage[shown], accuracy[shown], color=_BLUE)
+    if threshold is not None and (confidences >= threshold).any():
+        at = (confidences >= threshold).sum() - 1
+        right_axes.axvline(coverage[at], color=_ORANGE, linestyle=":")
+        right_axes.plot(
+            coverage[at],
+            accuracy[at],
+            marker="o",
+            color=_ORANGE,
+            linestyle="",
+            label=f"trusted, {100 * threshold:.1f} % sure or more:\n"
+            f"{coverage[at]:.2f} % of the answers, {accuracy[at]:.2f} % right",
+        )
+        right_axes.legend(loc="lower left")
+    right_axes.set_xlabel("share accepted, the surest first, %")
+    right_axes.set_ylabel("accuracy of those, %")
+    for axes in (left, right_axes):
+        axes.grid(alpha=0.3)
     figure.suptitle(title)
     return figure
 

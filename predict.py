@@ -1,4 +1,4 @@
-"""Read the digit in each picture.
+"""Read the digit in each picture, and say so where there is none or it is not sure.
 
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
 python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
@@ -9,16 +9,14 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from atomic import csv_file, write_csv
+from calibration import LOW_CONFIDENCE
 from data import find_images
 from errors import ArgumentParser, InputError, run
-from preprocess import read_digit, read_image
+from preprocess import read_image
 from runtime import DEVICES, tune_cpu
 
-COLUMNS = ("path", "label", "confidence", "trusted", "error")
-_BATCH = 256
+COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,9 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
 
     classifier = Classifier(args.checkpoint, args.device)
-    rows = []
-    for start in range(0, len(paths), _BATCH):
-        rows += predict_paths(classifier, paths[start : start + _BATCH])
+    rows = classifier.predict_files(paths)
     if args.csv:
         write_csv(args.csv, COLUMNS, rows)
     if args.json:
@@ -41,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         width = max(len(row["path"]) for row in rows)
         for row in rows:
             if not row["error"]:
-                print(f"{row['path']:{width}}  {row['label']}  {row['confidence']:7.2%}")
+                print(f"{row['path']:{width}}  {_in_words(row)}")
     if args.show:
         stems = [Path(row["path"]).stem for row in rows]
         for number, (row, stem) in enumerate(zip(rows, stems, strict=True), 1):
@@ -51,25 +47,6 @@ def main(argv: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
     if errors:
         raise InputError(errors[-1])
-
-
-def predict_paths(classifier, paths: list[Path]) -> list[dict]:
-    """A dict a picture with the `COLUMNS`, `probs` [num_classes] and `seen` float32 [28, 28], the network's input.
-
-    What does not apply is None: `error` if all is well, all but `path` and `error` if the picture cannot be read.
-    """
-    rows = [dict.fromkeys((*COLUMNS, "probs", "seen")) | {"path": str(path)} for path in paths]
-    for row in rows:
-        try:
-            row["seen"] = read_digit(row["path"])
-        except InputError as error:
-            row["error"] = str(error)
-    readable = [row for row in rows if not row["error"]]
-    if readable:
-        answers = classifier.predict(np.stack([row["seen"] for row in readable]))
-        for row, answer in zip(readable, answers, strict=True):
-            row.update(vars(answer))
-    return rows
 
 
 def _parse(argv):
@@ -87,9 +64,22 @@ def _parse(argv):
 def _print_one(row, classes):
     if row["error"]:
         return
-    print(f"{row['path']}: {row['label']}, {row['confidence']:.2%} sure\n")
+    print(f"{row['path']}: {_in_words(row)}")
+    if row["probs"] is None:
+        return
+    print()
     for name, prob in zip(classes, row["probs"], strict=True):
         print(f"  {name}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
+
+
+def _in_words(row):
+    """`7, 98.97% sure`; `7?, 61.20% sure: low confidence`; `not a digit; the nearest is 7, 41.02%`; `blank`."""
+    if row["label"] is None:
+        return row["reason"]
+    if row["reason"] in (None, LOW_CONFIDENCE):
+        doubt, why = ("?", f": {row['reason']}") if row["reason"] else ("", "")
+        return f"{row['label']}{doubt}, {row['confidence']:.2%} sure{why}"
+    return f"{row['reason']}; the nearest is {row['label']}, {row['confidence']:.2%}"
 
 
 def _as_json(row, classes):
@@ -98,15 +88,13 @@ def _as_json(row, classes):
 
 
 def _show(row, classes, name):
-    if row["error"]:
+    if row["seen"] is None:
         return
     import plots  # matplotlib, for --show only
 
     picture = read_image(row["path"])
     picture = picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
-    figure = plots.prediction(
-        picture, row["seen"], row["probs"], classes, f"{row['label']}, {row['confidence']:.1%} sure"
-    )
+    figure = plots.prediction(picture, row["seen"], row["probs"], classes, _in_words(row))
     path = Path("outputs") / f"{name}_prediction.png"
     plots.save(figure, path)
     print(f"drawn into {path}", file=sys.stderr)

@@ -16,6 +16,7 @@ _EDGE = 0.85  # from this share of the way from the centre outwards, the backgro
 _TOLERANCE = 8.0  # grey levels around the background that are background too
 _RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
 _MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
+_FIGURE = 0.7  # a figure beside others is at least this share of their common height
 _SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
@@ -92,6 +93,30 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return _centre(_fit_box(ink))
+
+
+def count_figures(image: np.ndarray) -> int:
+    """How many large pieces lie side by side, or one above the other, without overlap: 2 for "38", 1 for a 5 in two.
+
+    Args:
+        image: float32 [28, 28] in MNIST's form.
+    """
+    count, _, boxes, _ = cv2.connectedComponentsWithStats((image > 0.3).astype(np.uint8), connectivity=8)
+    boxes = boxes[1:, :4]  # x, y, width, height; the first is the background
+    if count < 3:
+        return count - 1
+    starts, sizes = boxes[:, :2], boxes[:, 2:]
+    whole = (starts + sizes).max(0) - starts.min(0)
+    figures = 1
+    for axis, across in ((0, 1), (1, 0)):
+        large = sizes[:, across] >= _FIGURE * whole[across]
+        end = -1
+        found = 0
+        for start, size in sorted(zip(starts[large, axis], sizes[large, axis], strict=True)):
+            if start >= end:
+                found, end = found + 1, start + size
+        figures = max(figures, found)
+    return figures
 
 
 def _decode(data, flags):

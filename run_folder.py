@@ -74,9 +74,29 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
     return out, config
 
 
+def is_reported(folder: Path) -> bool:
+    """Whether the run in the folder is finished: its test figures are there."""
+    return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
+
+
 def best_epoch(history: list[dict]) -> int:
     """The epoch with the highest val accuracy; of equals, the one with the lowest val loss."""
     return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"]
+
+
+def lowest_loss_epoch(history: list[dict]) -> int:
+    """The epoch with the lowest val loss."""
+    return min(history, key=lambda row: row["val_loss"])["epoch"]
+
+
+def overfit_epoch(history: list[dict], patience: int) -> int | None:
+    """The epoch with the lowest val loss, if over-fitting began there, else None.
+
+    It did if the loss has not fallen again for `patience` epochs (0: any number), or is a tenth higher at the end.
+    """
+    lowest = lowest_loss_epoch(history)
+    rose = history[-1]["val_loss"] > 1.1 * history[lowest - 1]["val_loss"]
+    return lowest if rose or 0 < patience <= len(history) - lowest else None
 
 
 def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: list[str], history: list[dict]) -> None:
@@ -86,7 +106,7 @@ def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: lis
         "model": {"name": config.model, "activation": config.activation},
         "classes": classes,
         "epoch": row["epoch"],
-        "metrics": {"val": {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}},
+        "metrics": {"val": {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}},
         "seed": config.seed,
         "config": asdict(config),
         "versions": versions(),
@@ -152,11 +172,7 @@ def _has_progress(folder):
 
 def _is_open_and_new(folder):
     """To sort runs by: those without a test report last, and by the time of their last epoch."""
-    return not _is_reported(folder), (folder / "last.pdopt").stat().st_mtime
-
-
-def _is_reported(folder):
-    return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
+    return not is_reported(folder), (folder / "last.pdopt").stat().st_mtime
 
 
 @cache

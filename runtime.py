@@ -20,6 +20,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 def tune_cpu() -> None:
     """Make Paddle fast on this CPU. To be called before paddle is imported; `LENET_TUNE_CPU=0` turns it off."""
     warnings.filterwarnings("ignore", message="No ccache found")  # of use only to those who build C++ operators
+    warnings.filterwarnings("ignore", message="When training, we now always track")  # batch norm says so at each step
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Paddle turns everybody's INFO on
     if os.environ.get("LENET_TUNE_CPU") == "0" or sys.platform != "linux":
         return

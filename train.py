@@ -3,8 +3,10 @@
 python train.py                                    configs/lenet.yaml into checkpoints/lenet
 python train.py configs/tutorial.yaml --epochs 2   any setting is a flag
 python train.py configs/lenet.yaml --resume        go on with a run that was stopped
+python train.py configs/lenet.yaml --seeds 0 1 2   a run each (those finished are kept), mean and standard deviation
 """
 
+import json
 import math
 import shlex
 import sys
@@ -24,27 +26,39 @@ import paddle
 import paddle.nn.functional as F
 from paddle.hapi.progressbar import ProgressBar
 
+import calibration
 import plots
-from augment import augment
+from atomic import replacing
+from augment import AMOUNTS, augment
+from calibration import Calibration
 from checkpoint import load_checkpoint, load_weights, save_meta
 from config import FIELDS, Config, add_flags, load_config, read_settings
-from data import CLASSES, load_mnist, shuffled_batches, split_train_val, to_input
-from errors import ArgumentParser, RunError, run
-from metrics import confusion_matrix, cross_entropy, format_report, summarize
+from data import CLASSES, load_mnist, shuffled_batches, split, to_input
+from errors import ArgumentParser, InputError, RunError, run
+from metrics import confusion_matrix, cross_entropy, format_report, format_spread, summarize
 from model import build_model, count_parameters, predict_logits
+from nondigits import make_nondigits
 from optim import WeightAverage, make_optimizer, make_schedule
 from run_folder import (
+    RUNS,
     best_epoch,
     check_free,
     find_run,
+    is_reported,
     load_history,
     load_progress,
+    lowest_loss_epoch,
     new_run,
+    overfit_epoch,
     save_progress,
     save_weights,
 )
 
+METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
+_NON_DIGITS = 30_000  # pictures of no digit to draw from; each is distorted anew whenever it is shown
+
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
+TRUST_FILE = Path("outputs") / "data.json"
 EXAMPLE = "examples/7_scan.png"
 
 
@@ -54,35 +68,66 @@ def main(argv: list[str] | None = None) -> None:
     if args.summary:
         paddle.summary(_build(load_config(path, overrides)), (1, 1, 28, 28))
         return
-    device = choose_device(args.device)
+    choose_device(args.device)
+    if args.seeds:
+        train_seeds(args.seeds, Path(path), overrides, args.out or RUNS / f"{Path(path).stem}-seeds", args.device)
+        return
+    out = args.out
     if args.resume:
-        out, config = find_run(Path(path).stem, args.out, read_settings(args.config, overrides))
+        out, config = find_run(Path(path).stem, out, read_settings(args.config, overrides))
     else:
         config = load_config(path, overrides)
-        check_free(args.out)
+        check_free(out)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
             sets = load_sets(config, limit=config.batch_size)
             fit_and_report(replace(config, epochs=1), *sets, Path(folder), limit=config.batch_size)
         print("\ndry run: every part works, nothing was kept")
         return
-    sets = load_sets(config)
-    print(f"{config.to_yaml()}device: {device}\nparameters: {count_parameters(_build(config)):,}", flush=True)
-    if not args.resume:
-        out = new_run(config, Path(path).stem, args.out)
-    print(f"run: {out}\n", flush=True)
-    try:
-        fit_and_report(config, *sets, out, args.resume)
-    except KeyboardInterrupt:
-        done = len(load_history(out))
-        go_on = ["python", "train.py", "--resume", "--out", str(out)]
-        go_on += ["--device", args.device] if args.device != "auto" else []
-        print(f"\nstopped; {done} of {config.epochs} epochs are kept; go on with\n{shlex.join(go_on)}", file=sys.stderr)
-        sys.exit(130)
+    out = train_run(config, Path(path).stem, out, args.resume, args.device)
     print(f"\npython predict.py {EXAMPLE} --checkpoint {shlex.quote(str(out))}")
 
 
-def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple]:
+def train_run(config: Config, name: str, out: Path | None, resume: bool, device: str) -> Path:
+    """A whole run, as `main` describes it; returns its folder. Ctrl-C ends the process with how to go on."""
+    sets = load_sets(config)
+    parameters = count_parameters(_build(config))
+    print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
+    if not resume:
+        out = new_run(config, name, out)
+    print(f"run: {out}\n", flush=True)
+    try:
+        fit_and_report(config, *sets, out, resume)
+    except KeyboardInterrupt:
+        done = len(load_history(out))
+        go_on = ["python", "train.py", "--resume", "--out", str(out)]
+        go_on += ["--device", device] if device != "auto" else []
+        print(f"\nstopped; {done} of {config.epochs} epochs are kept; go on with\n{shlex.join(go_on)}", file=sys.stderr)
+        sys.exit(130)
+    found = load_checkpoint(out).meta.get("calibration")
+    if found:
+        with replacing(TRUST_FILE) as temporary:
+            temporary.write_text(json.dumps(calibration.explain(found), indent=2) + "\n", encoding="utf-8")
+        print(f"\nwhat these numbers mean: {TRUST_FILE}")
+    return out
+
+
+def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, device: str) -> None:
+    """A run for each seed in `base/<seed>`, those there gone on with or kept; prints what they reach and the spread."""
+    rows = []
+    for seed in seeds:
+        stated = read_settings(path, overrides | {"seed": str(seed)})
+        out = base / str(seed)
+        resume = (out / "last.pdopt").exists()
+        config = find_run(path.stem, out, stated)[1] if resume else Config(**stated)
+        if not is_reported(out):
+            check_free(None if resume else out)
+            train_run(config, path.stem, out, resume, device)
+        rows.append(load_checkpoint(out).meta["metrics"]["test"])
+    print(f"\n{path.stem} on the test set\n\n{format_spread(seeds, rows)}")
+
+
+def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple, tuple]:
     """Load the training images and split them.
 
     Args:
@@ -90,21 +135,31 @@ def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple]:
         limit: keep no more images than this of each part.
 
     Returns:
-        The train part and the val part, each images uint8 [N, 28, 28] and labels int64 [N].
+        The train, the val and the calibration part, each images uint8 [N, 28, 28] and labels int64 [N].
     """
     images, labels = load_mnist("train", config.data_dir)
-    parts = split_train_val(labels, config.val_fraction, config.seed)
-    train_set, val_set = ((images[part[:limit]], labels[part[:limit]]) for part in parts)
-    print(f"images: {len(train_set[1]):,} train, {len(val_set[1]):,} val", flush=True)
-    return train_set, val_set
+    parts = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
+    sets = tuple((images[part[:limit]], labels[part[:limit]]) for part in parts)
+    counts = (f"{len(part):,} {name}" for (part, _), name in zip(sets, ("train", "val", "calibration"), strict=True))
+    print(f"images: {', '.join(counts)}", flush=True)
+    return sets
 
 
 def fit_and_report(
-    config: Config, train_set: tuple, val_set: tuple, out: Path, resume: bool = False, limit: int | None = None
+    config: Config,
+    train_set: tuple,
+    val_set: tuple,
+    calibration_set: tuple,
+    out: Path,
+    resume: bool = False,
+    limit: int | None = None,
 ) -> None:
-    """Train, draw the curves, and report the test set; arguments as `fit` and `report` have them."""
+    """Train, draw the curves, calibrate, and report the test set; arguments as the functions for these have them."""
     history = fit(config, train_set, val_set, out, resume)
-    plots.save(plots.curves(history, best_epoch(history), title=out.name), out / "curves.png")
+    overfit = overfit_epoch(history, config.patience)
+    plots.save(plots.curves(history, best_epoch(history), out.name, overfit), out / "curves.png")
+    if len(calibration_set[1]):
+        calibrate(config, val_set, calibration_set, out)
     report(config, out, limit)
 
 
@@ -119,7 +174,8 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         resume: go on from `out/last.pdopt`, to the same weights bit for bit as if the run had never stopped.
 
     Returns:
-        A dict an epoch: `epoch learning_rate train_loss train_accuracy val_loss val_accuracy seconds`.
+        A dict an epoch: `epoch learning_rate`, of train and val each `loss accuracy precision recall macro_f1 f1`
+        (as `train_loss`, `val_f1`), and `seconds`. Train's are of the augmented images, while the network learns.
 
     Raises:
         RunError: the loss is no longer a finite number.
@@ -137,60 +193,89 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         else:
             save_progress(out, model, optimizer, average, history)
 
-        print(_HEADER, *map(_row, history), sep="\n", flush=True)
+        nondigits = _make_nondigits(config, train_set)
+        print(_HEADER, *map(_rows, history), sep="\n", flush=True)
         for epoch in range(len(history) + 1, config.epochs + 1):
-            if config.patience and history and epoch - 1 - _lowest_val_loss(history) >= config.patience:
+            if config.patience and history and epoch - 1 - lowest_loss_epoch(history) >= config.patience:
                 print(f"stopped early: the val loss has not fallen for {config.patience} epochs")
                 break
             started = time.perf_counter()
-            train_loss, train_accuracy = train_epoch(config, epoch, model, optimizer, schedule, average, train_set)
+            train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, train_set, nondigits)
             with average.applied(model):
-                logits = predict_logits(model, to_input(val_set[0]))
+                val_metrics = _measure(predict_logits(model, to_input(val_set[0])), val_set[1])
                 row = {
                     "epoch": epoch,
                     "learning_rate": schedule.get_lr(),
-                    "train_loss": train_loss,
-                    "train_accuracy": train_accuracy,
-                    "val_loss": cross_entropy(logits, val_set[1]),
-                    "val_accuracy": float((logits.argmax(1) == val_set[1]).mean()),
+                    **{f"train_{name}": train_metrics[name] for name in METRICS},
+                    **{f"val_{name}": val_metrics[name] for name in METRICS},
                     "seconds": time.perf_counter() - started,
                 }
                 history.append(row)
                 save_weights(out, model, config, list(CLASSES), history)
             save_progress(out, model, optimizer, average, history)
-            print(_row(row) + ("  best" if best_epoch(history) == epoch else ""), flush=True)
+            print(_rows(row) + ("  best" if best_epoch(history) == epoch else ""), flush=True)
     return history
 
 
-def train_epoch(config, epoch, model, optimizer, schedule, average, train_set) -> tuple[float, float]:
-    """One pass over the training images, in an order that (seed, epoch) alone decides; mean loss and accuracy."""
+def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, nondigits) -> dict:
+    """One pass over the training images, in an order that (seed, epoch) alone decides; metrics of its answers.
+
+    Beside each batch of digits the network sees pictures of none, and learns to find all classes as probable then
+    ("outlier exposure", Hendrycks et al. 2019).
+    """
     images, labels = train_set
     rng = np.random.default_rng([config.seed, epoch])
     paddle.seed(int(rng.integers(2**31)))  # for dropout
     bar = _ProgressBar(math.ceil(len(labels) / config.batch_size))
-    total_loss = right = 0
+    amounts = {name: getattr(config, name) for name in AMOUNTS}
+    all_alike = paddle.full([config.non_digits, len(CLASSES)], 1 / len(CLASSES))
+    answers = np.empty((len(labels), len(CLASSES)), np.float32)
     for step, batch in enumerate(shuffled_batches(len(labels), config.batch_size, rng), 1):
-        targets = labels[batch]
-        augmented = augment(images[batch], rng, config.rotation, config.scale, config.shear, config.shift)
-        x = paddle.to_tensor(to_input(augmented))  # [B, 1, 28, 28]
-        y = paddle.to_tensor(targets)  # [B]
+        shown = images[batch]
+        if config.non_digits:
+            shown = np.concatenate([shown, nondigits[rng.integers(len(nondigits), size=config.non_digits)]])
+        x = paddle.to_tensor(to_input(augment(shown, rng, **amounts)))  # [B + non_digits, 1, 28, 28]
+        y = paddle.to_tensor(labels[batch])  # [B]
 
         logits = model(x)
-        loss = F.cross_entropy(logits, y, label_smoothing=config.label_smoothing)
+        loss = F.cross_entropy(logits[: len(batch)], y, label_smoothing=config.label_smoothing)
+        if config.non_digits:
+            no_class = F.cross_entropy(logits[len(batch) :], all_alike, soft_label=True)
+            loss = (len(batch) * loss + config.non_digits * no_class) / len(shown)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
         schedule.step()
         average.update(model)
 
-        loss = loss.item()
-        if not math.isfinite(loss):
-            raise RunError(f"the loss is {loss} in epoch {epoch}, step {step}; try a lower learning_rate")
-        total_loss += loss * len(batch)
-        right += int((logits.numpy().argmax(1) == targets).sum())
-        bar.update(step, loss)
+        if not math.isfinite(loss.item()):
+            raise RunError(f"the loss is {loss.item()} in epoch {epoch}, step {step}; try a lower learning_rate")
+        answers[batch] = logits.numpy()[: len(batch)]
+        bar.update(step, loss.item())
     bar.clear()
-    return total_loss / len(labels), right / len(labels)
+    return _measure(answers, labels)
+
+
+def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path) -> None:
+    """Find from which confidence on the best epoch's answers are trusted; into `best.json`, printed and drawn.
+
+    Args:
+        config: the run's settings.
+        val_set: images uint8 [N, 28, 28] and labels int64 [N].
+        calibration_set: the same.
+        out: the run's folder.
+    """
+    best, model = _load_best(config, out)
+    val, held = ((predict_logits(model, to_input(images)), labels) for images, labels in (val_set, calibration_set))
+    found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
+    trust = Calibration.read(found)
+    best.meta["calibration"] = found
+    best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
+    save_meta(best.path, best.meta)
+
+    title = f"{out.name}: {len(held[1]):,} calibration images"
+    plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
+    print(f"\n{calibration.format_calibration(found)}\nval: {calibration.format_trust(best.meta['metrics']['val'])}")
 
 
 def report(config: Config, out: Path, limit: int | None = None) -> None:
@@ -203,28 +288,45 @@ def report(config: Config, out: Path, limit: int | None = None) -> None:
         out: the run's folder.
         limit: read no more images than this.
     """
-    best = load_checkpoint(out)
+    best, model = _load_best(config, out)
     metrics = best.meta["metrics"]
     if "test" not in metrics:
         images, labels = (part[:limit] for part in load_mnist("test", config.data_dir))
-        model = _build(config)
-        load_weights(model, best.weights, best.path)
         logits = predict_logits(model, to_input(images))
-        confusion = confusion_matrix(labels, logits.argmax(1), len(CLASSES))
-        metrics["test"] = {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+        metrics["test"] = _measure(logits, labels)
+        if "calibration" in best.meta:
+            metrics["test"] |= calibration.measure(Calibration.read(best.meta["calibration"]), logits, labels)
         save_meta(best.path, best.meta)
     print(f"\ntest set, weights of epoch {best.meta['epoch']} (the best on val: {metrics['val']['accuracy']:.2%})\n")
     print(format_report(metrics["test"], best.meta["classes"]))
+    if "coverage" in metrics["test"]:
+        print(calibration.format_trust(metrics["test"]))
 
 
-_HEADER = "epoch  learning rate  train loss  accuracy  val loss  accuracy  seconds"
+_HEADER = "epoch  part     loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
 
 
-def _row(row):
-    return (
-        f"{row['epoch']:5d}  {row['learning_rate']:13.6f}  {row['train_loss']:10.4f}  {row['train_accuracy']:8.2%}"
-        f"  {row['val_loss']:8.4f}  {row['val_accuracy']:8.2%}  {row['seconds']:7.1f}"
+def _rows(row):
+    """Two lines an epoch: train with the learning rate and the time, and val."""
+    train, val = (
+        f"{part:5}  {row[f'{part}_loss']:7.4f}  {row[f'{part}_accuracy']:8.2%}  {row[f'{part}_precision']:9.4f}"
+        f"  {row[f'{part}_recall']:6.4f}  {row[f'{part}_macro_f1']:8.4f}  {row[f'{part}_f1']:6.4f}"
+        for part in ("train", "val")
     )
+    return f"{row['epoch']:5d}  {train}  {row['learning_rate']:13.6f}  {row['seconds']:7.1f}\n       {val}"
+
+
+def _measure(logits, labels):
+    """Loss and the metrics of the answers, as `metrics.summarize` names them."""
+    confusion = confusion_matrix(labels, logits.argmax(1), len(CLASSES))
+    return {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+
+
+def _load_best(config, out):
+    best = load_checkpoint(out)
+    model = _build(config)
+    load_weights(model, best.weights, best.path)
+    return best, model
 
 
 class _ProgressBar:
@@ -253,6 +355,7 @@ def _parse(argv):
         metavar="DIR",
         help="folder of the run [checkpoints/<name of the config>, numbered if taken]",
     )
+    add("--seeds", type=int, nargs="+", metavar="N", help="a run for each seed, in DIR/N [checkpoints/<name>-seeds/N]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add = parser.add_mutually_exclusive_group().add_argument
     add("--resume", action="store_true", help="go on with the run in --out [the newest of this config], as it was set")
@@ -260,15 +363,20 @@ def _parse(argv):
     add("--summary", action="store_true", help="print the layers and their parameters, and stop")
     add_flags(parser)
     args = parser.parse_args(argv)
-    return args, {name: value for name, value in vars(args).items() if name in FIELDS}
+    overrides = {name: value for name, value in vars(args).items() if name in FIELDS}
+    if args.seeds and (args.resume or args.dry_run or "seed" in overrides):
+        raise InputError("--seeds: goes on by itself with what is there; leave out --seed, --resume and --dry-run")
+    return args, overrides
 
 
 def _build(config):
     return build_model(config.model, len(CLASSES), activation=config.activation)
 
 
-def _lowest_val_loss(history):
-    return min(history, key=lambda row: row["val_loss"])["epoch"]
+def _make_nondigits(config, train_set):
+    """A pool to draw from, uint8 [M, 28, 28]; empty if the config wants none."""
+    count = min(_NON_DIGITS, len(train_set[1])) if config.non_digits else 0
+    return make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
 
 
 if __name__ == "__main__":

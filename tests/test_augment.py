@@ -61,6 +61,48 @@ def test_shear_moves_x_in_proportion_to_y_and_y_not_at_all():
     assert x.max() - x.min() == pytest.approx(2 * 0.3 * 6.5, abs=0.2)
 
 
+def test_aspect_widens_what_it_flattens():
+    """A dot on each axis moves out on the one as it moves in on the other."""
+    x = np.array([centre(image)[0] for image in augmented(dot(20, 14), aspect=0.3)]) - 13.5
+    y = np.array([centre(image)[1] for image in augmented(dot(14, 20), aspect=0.3)]) - 13.5
+    np.testing.assert_allclose(x * y, 6.5**2, rtol=0.03)
+    assert (x / y).max() == pytest.approx(1.3, abs=0.03)
+    assert (x / y).min() == pytest.approx(0.7, abs=0.03)
+
+
+def test_elastic_moves_each_place_on_its_own_and_no_further_than_its_amount():
+    left = np.array([centre(image) for image in augmented(dot(6, 14), elastic=3)]) - (6, 14)
+    right = np.array([centre(image) for image in augmented(dot(22, 14), elastic=3)]) - (22, 14)
+    for moved in (left, right):
+        assert 1 < np.abs(moved).max() <= 3.2
+        assert np.abs(moved.mean(0)).max() < 0.25
+    assert abs(np.corrcoef(left[:, 0], right[:, 0])[0, 1]) < 0.2
+
+
+def test_elastic_is_smooth():
+    """A straight line stays one piece."""
+    line = np.zeros((1, 28, 28), np.uint8)
+    line[0, 3:25, 13:15] = 255
+    for image in augmented(line, 100, elastic=4):
+        assert (image.max(1)[6:21] > 100).all()
+
+
+def test_stroke_changes_the_width_by_up_to_its_amount():
+    line = np.zeros((1, 28, 28), np.uint8)
+    line[0, :, 10:14] = 255
+    widths = augmented(line, stroke=1.5).astype(float)[:, 14].sum(1) / 255
+    assert widths.min() == pytest.approx(2.5, abs=0.05)
+    assert widths.max() == pytest.approx(5.5, abs=0.05)
+    assert widths.mean() == pytest.approx(4, abs=0.1)
+
+
+def test_strokes_of_one_image_do_not_reach_into_the_next():
+    pair = np.zeros((2, 28, 28), np.uint8)
+    pair[0, -1], pair[1, 14] = 255, 255
+    for seed in range(20):
+        assert augment(pair, np.random.default_rng(seed), stroke=2)[1, :10].max() == 0
+
+
 def test_black_comes_in_from_outside():
     white = np.full((1, 28, 28), 255, np.uint8)
     assert augmented(white, 50, shift=5).min() == 0

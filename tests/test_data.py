@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 import mnist_files as sources
-from data import find_images, holds_mnist, load_mnist, shuffled_batches, split_train_val, to_input
+from data import find_images, holds_mnist, load_mnist, shuffled_batches, split, to_input
 from errors import InputError, RunError
 
 REAL_FROM_PYPI = sources._from_pypi
@@ -306,21 +306,29 @@ def test_damage_anywhere_in_a_compressed_npz_is_an_input_error_or_harmless(tmp_p
 # Split and batches
 
 
-def test_the_split_is_nine_to_one_stratified_and_seeded(mnist_train):
+@pytest.mark.parametrize(("val", "calibration"), [(0.05, 0.08), (0.1, 0.0), (0.01, 0.2)])
+def test_the_split_is_in_proportion_stratified_and_seeded(mnist_train, val, calibration):
     _, labels = mnist_train
-    train, val = split_train_val(labels, 0.1, seed=5)
-    assert (len(train), len(val)) == (54_000, 6_000)
-    assert len(np.union1d(train, val)) == 60_000
-    share = np.bincount(labels[val]) / np.bincount(labels)
-    np.testing.assert_allclose(share, 0.1, atol=0.0002)
-    np.testing.assert_array_equal(val, split_train_val(labels, 0.1, seed=5)[1])
-    assert not np.array_equal(val, split_train_val(labels, 0.1, seed=6)[1])
+    parts = split(labels, val, calibration, seed=5)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(60_000))
+    for part, fraction in zip(parts, (1 - val - calibration, val, calibration), strict=True):
+        np.testing.assert_allclose(np.bincount(labels[part], minlength=10) / np.bincount(labels), fraction, atol=0.001)
+    for part, same, other in zip(
+        parts, split(labels, val, calibration, seed=5), split(labels, val, calibration, seed=6), strict=True
+    ):
+        np.testing.assert_array_equal(part, same)
+        assert len(part) == 0 or not np.array_equal(part, other)
+
+
+def test_what_is_trained_on_depends_on_the_sum_of_the_held_out_parts(mnist_train):
+    _, labels = mnist_train
+    np.testing.assert_array_equal(split(labels, 0.1, 0.0, seed=1)[0], split(labels, 0.025, 0.075, seed=1)[0])
 
 
 def test_a_part_without_images_is_an_input_error():
-    for count, fraction in ((5, 0.1), (300, 0.001)):
-        with pytest.raises(InputError, match=f"val_fraction: {fraction} of {count} images"):
-            split_train_val(np.zeros(count, int), fraction, seed=0)
+    for count, val, calibration, empty in ((5, 0.1, 0.0, "val"), (300, 0.001, 0.0, "val"), (9, 0.1, 0.01, "val")):
+        with pytest.raises(InputError, match=rf"val_fraction {val} .* of {count} images leave none for {empty}"):
+            split(np.zeros(count, int), val, calibration, seed=0)
 
 
 def test_batches_cover_everything_once_in_an_order_of_the_generator_alone():

@@ -14,6 +14,8 @@ THIRD_PARTY = {
     "preprocess": {"numpy", "cv2"},
     "augment": {"numpy", "cv2"},
     "metrics": {"numpy"},
+    "calibration": {"numpy"},
+    "nondigits": {"numpy", "cv2"},
     "safe_pickle": {"numpy"},
     "plots": {"numpy", "matplotlib"},
     "config": {"yaml"},
@@ -22,9 +24,9 @@ THIRD_PARTY = {
 }
 LEVELS = [
     {"errors", "metrics"},
-    {"atomic", "safe_pickle"},
+    {"atomic", "safe_pickle", "calibration"},
     {"config", "runtime", "preprocess", "augment", "plots", "model", "mnist_files"},
-    {"data", "checkpoint", "optim"},
+    {"data", "checkpoint", "optim", "nondigits"},
     {"classifier", "run_folder"},
     SCRIPTS,
 ]

@@ -1,5 +1,7 @@
 """The networks: parameter counts, and the tutorial's weights and answers."""
 
+import itertools
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -10,7 +12,7 @@ from benchmark import TutorialLeNet
 from checkpoint import load_weights, read_weights
 from config import FIELDS
 from errors import InputError
-from model import MODELS, LeNet, build_model, count_parameters, predict_logits
+from model import MODELS, ExtendedLeNet, LeNet, build_model, count_parameters, predict_logits
 
 
 class PlainReluLeNet(TutorialLeNet):
@@ -27,6 +29,38 @@ class PlainReluLeNet(TutorialLeNet):
 def test_lenet_has_41806_parameters(activation):
     # 6*1*25+6 + 16*6*25+16 + 120*16*16+120 + 120*64+64 + 64*10+10
     assert count_parameters(LeNet(activation=activation)) == 41_806
+
+
+def test_extended_has_fewer_parameters_than_its_bound():
+    # five convolutions without bias, two numbers a channel for batch norm, and the two linear layers
+    channels = (1, 16, 32, 64, 64, 128)
+    convolutions = sum(9 * a * b + 2 * b for a, b in itertools.pairwise(channels))
+    assert count_parameters(ExtendedLeNet()) == convolutions + 512 * 128 + 128 + 128 * 10 + 10 == 201_338 < 500_000
+
+
+class PlainExtended(nn.Layer):
+    """Convolution, batch norm, LeakyReLU and pooling in the textbook's order, on the layers of ours."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.ours = ours
+
+    def forward(self, x):
+        ours = self.ours
+        for number in (1, 2, 3, 4, 5):
+            block = getattr(ours, f"conv{number}")
+            x = F.leaky_relu(block.norm(block.conv(x)), 0.1)
+            x = F.max_pool2d(x, 2, 2) if number in (2, 4, 5) else x
+        return ours.fc2(ours.dropout(F.relu(ours.fc1(x.flatten(1)))))
+
+
+def test_extended_is_the_textbooks_blocks():
+    paddle.seed(5)
+    model = ExtendedLeNet()
+    model(paddle.rand([16, 1, 28, 28]))  # so that the statistics are not those it starts with
+    images = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
+    expected = predict_logits(PlainExtended(model), images)
+    np.testing.assert_allclose(predict_logits(model, images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_statistics_are_not_counted_as_parameters():

@@ -31,6 +31,27 @@ def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
     assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 1080
 
 
+def test_curves_mark_where_over_fitting_began():
+    figure = plots.curves(HISTORY, best_epoch=30, title="some run", overfit_epoch=12)
+    assert "over-fitting: val loss above that of epoch 12" in texts(figure)
+    assert not any("over-fitting" in text for text in texts(plots.curves(HISTORY, best_epoch=30, title="some run")))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.8])
+def test_the_trust_plot_marks_what_is_accepted(tmp_path, threshold):
+    rng = np.random.default_rng(0)
+    confidences = rng.random(1000)
+    right = rng.random(1000) < confidences
+    bins = [{"images": 10, "confidence": 0.2, "accuracy": 0.3}, {"images": 1000, "confidence": 0.9, "accuracy": 0.9}]
+    figure = plots.trust(confidences, right, bins, threshold, "title")
+    marked = [text for text in texts(figure) if "% sure or more" in text]
+    assert bool(marked) == (threshold is not None)
+    if marked:
+        share = 100 * (confidences >= 0.8).mean()
+        assert f"{share:.2f} % of the answers, {100 * right[confidences >= 0.8].mean():.2f} % right" in marked[0]
+    plots.save(figure, tmp_path / "trust.png")
+
+
 def test_the_confusion_matrix_has_each_count_at_its_place():
     matrix = np.array([[5, 1, 0], [0, 7, 2], [0, 0, 9]])
     figure = plots.confusion(matrix, ["cat", "dog", "fox"], "title")

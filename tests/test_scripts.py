@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, script
 
-from data import find_images
+from checkpoint import load_checkpoint
+from data import find_images, split
 
 EXAMPLES = find_images([ROOT / "examples"])
-SHIPPED = ROOT / "checkpoints" / "shipped" / "lenet"
+SHIPPED = ROOT / "checkpoints" / "shipped" / "extended"
 
 
 def assert_one_line_error(done, *parts, status=2):
@@ -52,10 +54,11 @@ def test_several_pictures_are_a_line_each_and_rows_of_a_csv(tmp_path):
         [str(p), p.name[0]] for p in [*EXAMPLES, EXAMPLES[0]]
     ]
     with out.open(newline="") as file:
-        assert file.readline().strip() == "path,label,confidence,trusted,error"
+        assert file.readline().strip() == "path,label,confidence,trusted,error,reason"
         rows = list(csv.reader(file))
     assert [row[0] for row in rows] == [str(path) for path in [*EXAMPLES, EXAMPLES[0]]]
     assert all(0.1 < float(row[2]) <= 1 for row in rows)
+    assert all(row[3:] == ["True", "", ""] for row in rows)
 
 
 def test_json_is_a_list_with_all_probabilities():
@@ -63,10 +66,33 @@ def test_json_is_a_list_with_all_probabilities():
     rows = json.loads(done.stdout)
     assert [row["label"] for row in rows] == [path.name[0] for path in EXAMPLES[:2]]
     for row in rows:
-        assert list(row) == ["path", "label", "confidence", "trusted", "error", "probs"]
+        assert list(row) == ["path", "label", "confidence", "trusted", "error", "reason", "probs"]
         assert list(row["probs"]) == list("0123456789")
         assert row["confidence"] == max(row["probs"].values())
-        assert row["error"] is None
+        assert (row["error"], row["reason"], row["trusted"]) == (None, None, True)
+
+
+NO_DIGIT = {
+    "blank": "blank",
+    "arrow": "not a digit",
+    "letter_E": "not a digit",
+    "letter_M": "not a digit",
+    "smiley": "not a digit",
+    "two_digits": "several digits",
+    "three_digits": "several digits",
+}
+
+
+@pytest.mark.parametrize("name", NO_DIGIT)
+def test_what_is_no_digit_gets_a_reason_and_no_error(tmp_path, name):
+    (path,) = (ROOT / "inputs" / "check" / "lookalikes").glob(f"{name}.*")
+    done = script("predict.py", path, "--csv", tmp_path / "out.csv", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = csv.DictReader((tmp_path / "out.csv").open())
+    assert (row["trusted"], row["error"], row["reason"]) == ("False", "", NO_DIGIT[name])
+    assert json.loads(done.stdout)[0]["reason"] == NO_DIGIT[name]
+    in_words = script("predict.py", path, "--show", cwd=tmp_path).stdout
+    assert in_words.startswith(f"{path}: {NO_DIGIT[name]}")
 
 
 def test_one_bad_picture_is_a_row_and_the_run_goes_on(tmp_path):
@@ -128,9 +154,7 @@ def test_the_reader_of_a_pipe_may_leave_early():
 
 def make_input(folder, kind):
     path = folder / kind
-    if kind == "blank.png":
-        cv2.imwrite(str(path), np.full((60, 60), 255, np.uint8))
-    elif kind == "text.png":
+    if kind == "text.png":
         path.write_text("I am text\n")
     elif kind == "zero.png":
         path.touch()
@@ -149,7 +173,6 @@ def make_input(folder, kind):
         ("text.png", "not a picture"),
         ("zero.png", "the file is empty"),
         ("truncated.png", "cut short"),
-        ("blank.png", "blank"),
     ],
 )
 def test_a_bad_picture_is_one_line_and_exit_2(tmp_path, kind, message):
@@ -250,7 +273,7 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(tmp_path):
         ["predict.py", EXAMPLES[0], "--csv", tmp_path],
         ["predict.py", EXAMPLES[0], "--csv", tmp_path / "file" / "out.csv"],
         ["predict.py", "--csv", shutil.copy(EXAMPLES[0], tmp_path), EXAMPLES[0]],  # a slip: the picture stays
-        ["evaluate.py", "--plots", tmp_path / "file"],
+        ["evaluate.py", "--out", tmp_path / "file"],
         ["train.py", "--out", tmp_path / "file"],
     ):
         assert_one_line_error(script(*arguments), str(tmp_path))
@@ -264,7 +287,7 @@ def test_a_full_disk_is_one_line_and_exit_1():
 
 def test_pipes_and_links_are_written_to_and_stay(tmp_path):
     done = script("predict.py", *EXAMPLES[:2], "--csv", "/dev/stdout")
-    assert "path,label,confidence,trusted,error" in done.stdout
+    assert "path,label,confidence,trusted,error,reason" in done.stdout
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
     assert script("predict.py", EXAMPLES[0], "--csv", tmp_path / "link.csv").returncode == 0
     assert (tmp_path / "link.csv").is_symlink()
@@ -303,7 +326,10 @@ def test_evaluate_reports_on_mnist_and_draws(tmp_path):
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert len(rows) == 10_000
     assert np.mean([row["truth"] == row["label"] for row in rows]) == pytest.approx(recorded["accuracy"])
-    for name in ("confusion.png", "mistakes.png"):
+    assert np.mean([row["trusted"] == "True" for row in rows]) == pytest.approx(recorded["coverage"])
+    assert all((row["right"] == "True") == (row["truth"] == row["label"]) for row in rows)
+    assert {row["reason"] for row in rows if row["trusted"] == "True"} == {""}
+    for name in ("confusion.png", "mistakes.png", "trust.png"):
         assert cv2.imread(str(tmp_path / "outputs" / name)) is not None
 
 
@@ -311,6 +337,7 @@ def test_evaluate_json_is_one_object(tmp_path):
     done = script("evaluate.py", "--json", cwd=tmp_path)
     result = json.loads(done.stdout)
     assert result.keys() >= {"accuracy", "precision", "recall", "macro_f1", "loss", "images", "per_class", "confusion"}
+    assert result.keys() >= {"ece", "coverage", "accepted_error"}
     assert np.trace(result["confusion"]) / result["images"] == pytest.approx(result["accuracy"])
     assert np.sum(result["confusion"]) == result["images"] == 10_000
 
@@ -335,3 +362,97 @@ def test_evaluate_says_what_a_folder_lacks(tmp_path):
     (tmp_path / "cats").mkdir()
     shutil.copy(EXAMPLES[0], tmp_path / "cats")
     assert_one_line_error(script("evaluate.py", tmp_path), "'cats' is not a class")
+
+
+def test_evaluate_scores_your_own_inputs(tmp_path):
+    done = script("evaluate.py", ROOT / "inputs", "--out", tmp_path / "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("left out")) == (0, 0), done.stderr
+    with (tmp_path / "out" / "test.csv").open(newline="") as file:
+        assert file.readline().strip() == "path,truth,label,confidence,trusted,reason,right"
+        file.seek(0)
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    for row in rows:  # by the name of its folder, or by the first character of its own
+        name = os.path.relpath(row["path"], ROOT / "inputs" / "test")
+        assert row["truth"] == name[0]
+        assert (row["right"] == "True") == (row["label"] == row["truth"])
+    assert f"accuracy {sum(row['right'] == 'True' for row in rows)} of 20" in done.stdout
+    with (tmp_path / "out" / "check.csv").open(newline="") as file:
+        assert file.readline().strip() == "path,part,label,confidence,trusted,reason"
+        file.seek(0)
+        rows = list(csv.DictReader(file))
+    for part, at_least in (("digits", 10), ("lookalikes", 17)):
+        trusted = [row["trusted"] == "True" for row in rows if row["part"] == part]
+        assert len(trusted) == at_least
+        assert re.search(rf"{part} +trusted {sum(trusted)} of {len(trusted)} ", done.stdout)
+
+
+def test_our_own_inputs_are_read_right_and_lookalikes_refused(tmp_path):
+    assert script("evaluate.py", "inputs", "--out", tmp_path).returncode == 0
+    test, check = (list(csv.DictReader((tmp_path / f"{part}.csv").open())) for part in ("test", "check"))
+    assert all(row["right"] == "True" for row in test if row["trusted"] == "True")
+    assert sum(row["right"] == "True" for row in test) >= 19
+    assert sum(row["trusted"] == "True" for row in check if row["part"] == "digits") >= 9
+    assert sum(row["trusted"] == "True" for row in check if row["part"] == "lookalikes") <= 1
+
+
+def test_inputs_that_cannot_be_scored(tmp_path):
+    (tmp_path / "inputs" / "test").mkdir(parents=True)
+    shutil.copy(EXAMPLES[0], tmp_path / "inputs" / "test" / "seven.png")
+    assert_one_line_error(script("evaluate.py", tmp_path / "inputs"), "seven.png: has no label")
+    (tmp_path / "inputs" / "test" / "seven.png").rename(tmp_path / "inputs" / "test" / "2_broken.png")
+    (tmp_path / "inputs" / "test" / "2_cut.png").write_bytes(b"nothing")
+    done = script("evaluate.py", tmp_path / "inputs", "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert "left out: " in done.stderr
+    assert len(list(csv.DictReader((tmp_path / "out" / "test.csv").open()))) == 1
+    assert_one_line_error(script("evaluate.py", tmp_path / "inputs", "--json"), "leave out --csv, --json")
+
+
+# What is no digit is refused, whatever it is
+
+
+def _blob(rng):
+    y, x = np.mgrid[:60, :60]
+    u, v, spread = *rng.uniform(15, 45, 2), rng.uniform(4, 14)
+    return 255 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * spread**2))
+
+
+def _blurred(rng):
+    noise = cv2.GaussianBlur(rng.random((28, 28)), None, 1.5)
+    return 255.0 * (noise > 0.5)  # the "blobs" of Hendrycks et al. 2019
+
+
+def _mixture(rng, digits):
+    one, other = digits[rng.choice(len(digits), 2, replace=False)]
+    return np.maximum(one, other[::-1, ::-1])
+
+
+def _average(rng, digits):
+    one, other = digits[rng.choice(len(digits), 2, replace=False)]
+    return (one.astype(float) + other[::-1, ::-1]) / 2
+
+
+@pytest.mark.parametrize("kind", ["uniform noise", "normal noise", "blank", "spot", "blobs", "overlaid", "averaged"])
+def test_at_least_99_percent_of_what_is_no_digit_is_refused(tmp_path, mnist_train, kind):
+    """The mixtures are of digits that the shipped network was not trained on: its calibration part."""
+    meta = load_checkpoint(SHIPPED).meta
+    images, labels = mnist_train
+    held = split(labels, meta["config"]["val_fraction"], meta["config"]["calibration_fraction"], meta["seed"])[2]
+    digits = images[held][~np.isin(labels[held], (0, 1, 8))]  # those are digits upside down
+    draw = {
+        "uniform noise": lambda rng: rng.integers(0, 256, (28, 28)),
+        "normal noise": lambda rng: rng.normal(127, rng.uniform(10, 80), rng.integers(20, 200, 2)),
+        "blank": lambda rng: np.full(rng.integers(5, 100, 2), rng.integers(256)),
+        "spot": _blob,
+        "blobs": _blurred,
+        "overlaid": lambda rng: _mixture(rng, digits),
+        "averaged": lambda rng: _average(rng, digits),
+    }[kind]
+    rng = np.random.default_rng(11)
+    for number in range(500):
+        cv2.imwrite(str(tmp_path / f"{number:03d}.png"), np.clip(draw(rng), 0, 255).astype(np.uint8))
+    done = script("predict.py", tmp_path, "--csv", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert sum(row["trusted"] == "True" for row in rows) <= 5

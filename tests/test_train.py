@@ -20,6 +20,7 @@ import pytest
 import yaml
 from conftest import ROOT, script
 
+import calibration
 import data
 import train
 from checkpoint import load_checkpoint, read_state
@@ -27,7 +28,7 @@ from config import Config, load_config
 from errors import RunError
 from model import build_model
 from optim import WeightAverage, make_optimizer, make_schedule
-from run_folder import best_epoch, find_run, new_run
+from run_folder import best_epoch, find_run, new_run, overfit_epoch
 
 SETTINGS = {
     "batch_size": 50,
@@ -37,6 +38,8 @@ SETTINGS = {
     "weight_decay": 0.01,
     "ema_decay": 0.9,
     "label_smoothing": 0.1,
+    "calibration_fraction": 0.1,
+    "non_digits": 8,
     "rotation": 10.0,
     "shift": 2.0,
     "seed": 3,
@@ -50,7 +53,8 @@ def config(small_data):
 
 def parts(config):
     images, labels = data.load_mnist("train", config.data_dir)
-    return [(images[part], labels[part]) for part in data.split_train_val(labels, config.val_fraction, config.seed)]
+    split = data.split(labels, config.val_fraction, config.calibration_fraction, config.seed)
+    return [(images[part], labels[part]) for part in split[:2]]
 
 
 def state(out):
@@ -85,12 +89,12 @@ def test_a_resumed_run_ends_with_the_same_bits(config, tmp_path, monkeypatch, op
 
     real, count = train.augment, 0
 
-    def stop_in_epoch_three(*arguments):
+    def stop_in_epoch_three(*arguments, **amounts):
         nonlocal count
         count += 1
-        if count > 2 * 12 + 5:  # 585 images are 12 batches an epoch
+        if count > 2 * 12 + 5:  # 552 images are 12 batches an epoch
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **amounts)
 
     monkeypatch.setattr(train, "augment", stop_in_epoch_three)
     with pytest.raises(KeyboardInterrupt):
@@ -248,6 +252,7 @@ def test_the_folder_of_a_run(small_run, small_data):
         "config.yaml",
         "log.csv",
         "curves.png",
+        "trust.png",
     }
     meta = json.loads((small_run / "best.json").read_text())
     assert {"config", "classes", "epoch", "metrics", "seed", "versions", "sha256", "commit", "model"} <= meta.keys()
@@ -259,7 +264,50 @@ def test_the_folder_of_a_run(small_run, small_data):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert meta["epoch"] == int(best["epoch"])
-    assert meta["metrics"]["val"]["accuracy"] == float(best["val_accuracy"])
+    for name in train.METRICS:
+        assert meta["metrics"]["val"][name] == float(best[f"val_{name}"])
+        assert float(best[f"train_{name}"]) >= 0
+    assert meta["calibration"].keys() == calibration.MEANINGS.keys()
+
+
+def test_what_the_thresholds_mean_is_written_beside_their_values(tmp_path, small_data):
+    done = script("train.py", "--data-dir", small_data, "--epochs", 1, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "outputs" / "data.json").read_text())
+    found = load_checkpoint(tmp_path / "run").meta["calibration"]
+    assert {name: entry["value"] for name, entry in written.items()} == found
+    assert all(len(entry["meaning"]) > 10 for entry in written.values())
+
+
+def test_without_a_calibration_part_nothing_is_calibrated(tmp_path, small_data):
+    arguments = ["--data-dir", small_data, "--epochs", 1, "--calibration-fraction", 0, "--out", tmp_path / "run"]
+    assert script("train.py", *arguments, cwd=tmp_path).returncode == 0
+    assert "calibration" not in load_checkpoint(tmp_path / "run").meta
+    assert not (tmp_path / "run" / "trust.png").exists()
+
+
+def test_several_seeds_are_a_run_each_and_a_mean_with_its_spread(tmp_path, small_data):
+    arguments = ["--data-dir", small_data, "--epochs", 1, "--seeds", 3, 5, "--out", "runs"]
+    first = script("train.py", *arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    accuracies = [
+        100 * load_checkpoint(tmp_path / "runs" / seed).meta["metrics"]["test"]["accuracy"] for seed in ("3", "5")
+    ]
+    table = [line.split() for line in first.stdout.splitlines()[-4:]]
+    assert [row[0] for row in table] == ["3", "5", "mean", "sd"]
+    expected = [*accuracies, np.mean(accuracies), np.std(accuracies, ddof=1)]
+    np.testing.assert_allclose([float(row[1].rstrip("%")) for row in table], expected, atol=0.001)
+
+    (tmp_path / "runs" / "5" / "best.json").unlink()  # as if it had been stopped before its report
+    (tmp_path / "runs" / "5" / "best.pdparams").unlink()
+    before = (tmp_path / "runs" / "3" / "last.pdopt").stat().st_mtime_ns
+    again = script("train.py", *arguments, cwd=tmp_path)
+    assert again.returncode == 2  # its progress says finished, its weights are gone: said, not trained over
+    assert (tmp_path / "runs" / "3" / "last.pdopt").stat().st_mtime_ns == before
+
+    refused = script("train.py", *arguments, "--seed", 1, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--seeds" in refused.stderr
 
 
 def test_a_run_is_numbered_rather_than_overwritten(tmp_path, small_data):
@@ -328,8 +376,9 @@ def test_a_bar_on_a_terminal_and_rows_alone_in_a_file(tmp_path, small_data, smal
     reader.join(timeout=5)
     assert b"ms/step" in seen or b"us/step" in seen
     assert "step" not in done.stdout
-    rows = [line for line in done.stdout.splitlines() if re.match(r" +\d+  ", line)][:1]
-    assert len(rows[0].removesuffix("  best")) == len(train._HEADER)
+    rows = [line for line in done.stdout.splitlines() if re.match(r" +\d+  train", line)]
+    assert len(rows) == 1
+    assert len(rows[0]) == len(train._HEADER)
 
 
 # Honesty
@@ -378,11 +427,20 @@ def test_the_best_epoch_is_by_accuracy_then_loss_then_the_earlier():
 
 
 def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monkeypatch, capsys):
-    losses = iter([0.9, 0.5, 0.6, 0.7, 0.4])
+    losses = iter([9, 0.9, 9, 0.5, 9, 0.6, 9, 0.7, 9, 0.4])  # train and val in turn
     monkeypatch.setattr(train, "cross_entropy", lambda *arguments: next(losses))
     history = train.fit(dataclasses.replace(config, epochs=30, patience=2), *parts(config), tmp_path)
     assert len(history) == 4
     assert "stopped early: the val loss has not fallen for 2 epochs" in capsys.readouterr().out
+
+
+def test_where_over_fitting_began():
+    falling = [row(n, 0.9, loss) for n, loss in enumerate([0.5, 0.4, 0.3, 0.31, 0.32], 1)]
+    assert overfit_epoch(falling, patience=0) is None  # within a tenth of the lowest
+    assert overfit_epoch(falling, patience=3) is None
+    assert overfit_epoch(falling, patience=2) == 3
+    assert overfit_epoch([*falling, row(6, 0.9, 0.34)], patience=0) == 3
+    assert overfit_epoch(falling[:3], patience=1) is None
 
 
 def test_a_loss_that_is_no_number_stops_with_a_reason(config, tmp_path):

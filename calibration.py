@@ -1,0 +1,269 @@
+"""Trust: what a confidence is worth, from which one on an answer is used, and what is no digit at all.
+
+Three kinds of images that fitted nothing: val chooses the temperature, the digit level and the thresholds to try;
+the calibration part, untouched by any choice, decides which of those thresholds keeps its promise.
+"""
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from metrics import cross_entropy, softmax
+
+BINS = 15  # of equal width, as in Guo et al. 2017
+DIGITS_PASS = 0.99  # share of the val digits that are taken for digits
+MEANINGS = {
+    "temperature": "the logits are divided by this before the softmax; it gives the lowest loss on val",
+    "digit_level": f"a picture whose largest logit is below this is no digit; {DIGITS_PASS:.0%} of val are above it",
+    "trusted_threshold": "lower end of the interval that holds the confidences of rightly labelled images (level: "
+    "trusted_level); it says how sure right answers are, not how often sure answers are right",
+    "guaranteed_threshold": "answers at least this sure are trusted: with probability 1 - delta over the draw of the "
+    "calibration images, at most max_error of the accepted answers on images of their kind are wrong; null: none "
+    "could be shown to be, and no answer is trusted",
+    "trusted_level": "share of the rightly labelled images in the interval of trusted_threshold",
+    "max_error": "share of accepted answers that may be wrong",
+    "delta": "probability that the guarantee does not hold",
+    "images": "images in the calibration part",
+    "ece_raw": "expected calibration error on the calibration images without the temperature",
+    "ece": "the same with it",
+    "coverage": "share of the calibration images that are accepted",
+    "accepted_error": "share of those that are wrong",
+}
+
+# Why an answer is not trusted
+LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
+
+# Shares of val that the thresholds to try accept, from few to all
+_COVERAGES = np.concatenate([np.arange(0.5, 0.95, 0.05), np.arange(0.95, 1.0, 0.0025), [1.0]])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The numbers that make logits an answer; what each means is in `MEANINGS`."""
+
+    temperature: float
+    digit_level: float
+    trusted_threshold: float
+    guaranteed_threshold: float | None
+
+    @classmethod
+    def read(cls, found: dict) -> "Calibration":
+        """From what `calibrate` returned; a KeyError or TypeError if it is not that."""
+        return cls(**{field.name: found[field.name] for field in fields(cls)})
+
+    def probs(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> probabilities float64 [N, C]."""
+        return softmax(logits.astype(np.float64) / self.temperature)
+
+    def confidences(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> the winning class's probability, float64 [N]."""
+        return self.probs(logits).max(1)
+
+    def is_digit(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> bool [N]."""
+        return logits.max(1) >= self.digit_level
+
+    def accepts(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> bool [N]: a digit, and sure enough."""
+        if self.guaranteed_threshold is None:
+            return np.zeros(len(logits), bool)
+        return self.is_digit(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
+
+
+def calibrate(
+    val: tuple[np.ndarray, np.ndarray],
+    held: tuple[np.ndarray, np.ndarray],
+    trusted_level: float = 0.95,
+    max_error: float = 0.002,
+    delta: float = 0.05,
+) -> dict:
+    """Find the numbers of a `Calibration`, and say how good they are.
+
+    Args:
+        val: logits float [N, C] and labels int [N] of the val part.
+        held: the same of the calibration part.
+        trusted_level: see `MEANINGS`, as for the next two.
+        max_error: as above.
+        delta: as above.
+
+    Returns:
+        A dict with the keys of `MEANINGS`.
+    """
+    temperature = fit_temperature(*val)
+    # A level that the share DIGITS_PASS of val reaches: the largest logit tells non-digits better than the confidence.
+    digit_level = float(np.quantile(val[0].max(1), 1 - DIGITS_PASS, method="lower"))
+    found = Calibration(temperature, digit_level, 0.0, None)
+
+    logits, labels = held
+    right = logits.argmax(1) == labels
+    confidences, is_digit = found.confidences(logits), found.is_digit(logits)
+    thresholds = np.quantile(found.confidences(val[0]), 1 - _COVERAGES, method="lower")
+    found = Calibration(
+        temperature,
+        digit_level,
+        interval_threshold(confidences[right], trusted_level),
+        guaranteed_threshold(confidences[is_digit], right[is_digit], thresholds, max_error, delta),
+    )
+    return {
+        **asdict(found),
+        "trusted_level": trusted_level,
+        "max_error": max_error,
+        "delta": delta,
+        "images": len(labels),
+        "ece_raw": expected_calibration_error(softmax(logits.astype(np.float64)).max(1), right),
+        **measure(found, logits, labels),
+    }
+
+
+def measure(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> dict:
+    """How far the confidences can be trusted on labelled images: `ece`, `coverage` and `accepted_error`."""
+    right = logits.argmax(1) == labels
+    accepts = calibration.accepts(logits)
+    return {
+        "ece": expected_calibration_error(calibration.confidences(logits), right),
+        "coverage": float(accepts.mean()),
+        "accepted_error": float((~right[accepts]).mean()) if accepts.any() else 0.0,
+    }
+
+
+def trust_curves(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> tuple:
+    """What `plots.trust` draws: confidences (0 for what is no digit), which are right, the bins, the threshold."""
+    right = logits.argmax(1) == labels
+    confidences = calibration.confidences(logits)
+    bins = reliability(confidences, right)
+    return confidences * calibration.is_digit(logits), right, bins, calibration.guaranteed_threshold
+
+
+def explain(found: dict) -> dict:
+    """What `calibrate` returned, each number with its meaning."""
+    return {name: {"value": found[name], "meaning": meaning} for name, meaning in MEANINGS.items()}
+
+
+def format_calibration(found: dict) -> str:
+    """What `calibrate` returned, in words, a line each."""
+    threshold = found["guaranteed_threshold"]
+    promise = f"at most {found['max_error']:.2%} of them are wrong, with probability {1 - found['delta']:.0%}"
+    trusted = (
+        f"answers at least {threshold:.2%} sure are trusted: "
+        if threshold is not None
+        else "nothing is trusted: none could be shown to keep "
+    )
+    return "\n".join(
+        [
+            f"trust, decided by {found['images']:,} calibration images",
+            f"  temperature {found['temperature']:.3f}: expected calibration error {found['ece_raw']:.2%} before, "
+            f"{found['ece']:.2%} after",
+            f"  {found['trusted_level']:.0%} of the right answers are at least {found['trusted_threshold']:.2%} sure",
+            f"  {trusted}{promise}",
+            f"  a largest logit below {found['digit_level']:.2f} is no digit",
+        ]
+    )
+
+
+def format_trust(measured: dict) -> str:
+    """One line of what `measure` found."""
+    wrong = f", {measured['accepted_error']:.2%} of them wrong" if measured["coverage"] else ""
+    return f"trusted {measured['coverage']:.2%}{wrong}; expected calibration error {measured['ece']:.2%}"
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that minimises the mean negative log-likelihood (Guo et al. 2017, section 4.2).
+
+    Args:
+        logits: float [N, C].
+        labels: int [N].
+
+    Returns:
+        A number from 0.01 to 100.
+    """
+    logits = logits.astype(np.float64)
+    low, high = np.log(0.01), np.log(100.0)
+    ratio = (np.sqrt(5) - 1) / 2  # golden-section search: the loss has one minimum over the temperature
+    while high - low > 1e-6:
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if cross_entropy(logits / np.exp(left), labels) < cross_entropy(logits / np.exp(right), labels):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def reliability(confidences: np.ndarray, right: np.ndarray) -> list[dict]:
+    """A dict `images confidence accuracy` for each of `BINS` equal bins of the confidence that is not empty."""
+    places = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    chosen = (places == place for place in range(BINS))
+    return [
+        {"images": int(bin.sum()), "confidence": float(confidences[bin].mean()), "accuracy": float(right[bin].mean())}
+        for bin in chosen
+        if bin.any()
+    ]
+
+
+def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """Mean gap between confidence and accuracy over the bins, weighted by their images (Guo et al. 2017, section 2).
+
+    Args:
+        confidences: float [N] in [0, 1], of the winning class.
+        right: bool [N].
+    """
+    bins = reliability(confidences, right)
+    return sum(bin["images"] * abs(bin["confidence"] - bin["accuracy"]) for bin in bins) / max(1, len(right))
+
+
+def interval_threshold(confidences: np.ndarray, level: float) -> float:
+    """A bound that the confidence of one more image is not below with probability at least `level`.
+
+    The finite-sample quantile: the k-th smallest of n, k = floor((n + 1) (1 - level)) (Vovk et al. 2005); 0 if k is 0.
+
+    Args:
+        confidences: float [n], of rightly labelled images.
+        level: from 0 to 1.
+    """
+    k = int(np.floor((len(confidences) + 1) * (1 - level) + 1e-9))
+    return float(np.sort(confidences)[k - 1]) if k else 0.0
+
+
+def guaranteed_threshold(
+    confidences: np.ndarray, right: np.ndarray, thresholds: np.ndarray, max_error: float, delta: float
+) -> float | None:
+    """The lowest threshold that, with probability 1 - delta, accepts answers of which at most `max_error` are wrong.
+
+    The thresholds are tested one by one, from the strictest down, each by the exact binomial bound, until one fails.
+    As the order is fixed beforehand, the probability that any of those that passed is wrong is at most delta however
+    many are tried (fixed-sequence testing: Angelopoulos et al. 2021, "Learn then Test", section 3).
+
+    Args:
+        confidences: float [n].
+        right: bool [n].
+        thresholds: those to try; they must not have been chosen on these images.
+        max_error: largest share of the accepted answers that may be wrong.
+        delta: probability of a mistake.
+
+    Returns:
+        A threshold, or None if not even the strictest passes.
+    """
+    passed = None
+    for threshold in sorted(set(thresholds.tolist()), reverse=True):
+        accepts = confidences >= threshold
+        if binomial_upper_bound(int((~right[accepts]).sum()), int(accepts.sum()), delta) > max_error:
+            break
+        passed = threshold
+    return passed
+
+
+def binomial_upper_bound(errors: int, count: int, delta: float) -> float:
+    """The upper end of the one-sided exact confidence interval of a rate (Clopper and Pearson 1934).
+
+    The rate at which `errors` or fewer of `count` have probability `delta`; 1 if all are errors.
+    """
+    if errors >= count:
+        return 1.0
+    k = np.arange(errors + 1)
+    log_factorials = np.concatenate([[0], np.cumsum(np.log(np.arange(1, count + 1)))])
+    log_choices = log_factorials[count] - log_factorials[k] - log_factorials[count - k]
+    low, high = errors / count, 1.0
+    while high - low > 1e-12:
+        rate = (low + high) / 2
+        tail = np.exp(log_choices + k * np.log(rate) + (count - k) * np.log1p(-rate)).sum()
+        low, high = (rate, high) if tail > delta else (low, rate)
+    return high

@@ -1,0 +1,199 @@
+"""Trust: known truths are recovered, bounds agree with tables, and the guarantee holds as often as it says."""
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+import calibration
+from calibration import (
+    Calibration,
+    binomial_upper_bound,
+    calibrate,
+    expected_calibration_error,
+    fit_temperature,
+    guaranteed_threshold,
+    interval_threshold,
+    measure,
+    reliability,
+)
+from metrics import softmax
+
+
+def sampled(count, temperature, rng, spread=3):
+    """Logits whose softmax at `temperature` is the true distribution of their labels."""
+    logits = rng.normal(0, spread, (count, 10))
+    draw = softmax(logits).cumsum(1) > rng.random((count, 1))
+    return temperature * logits, draw.argmax(1)
+
+
+# The exact binomial bound
+
+
+@pytest.mark.parametrize(
+    ("errors", "count", "expected"),
+    [
+        # Upper 95 % one-sided limits, from tables of exact binomial limits (Natrella 1963, table A-23, and others)
+        (0, 10, 0.2589),
+        (1, 10, 0.3942),
+        (2, 10, 0.5069),
+        (5, 10, 0.7776),
+        (0, 20, 0.1391),
+        (1, 20, 0.2161),
+        (0, 100, 0.0295),
+        (1, 100, 0.0466),
+        (2, 100, 0.0616),
+    ],
+)
+def test_the_bound_agrees_with_the_tables(errors, count, expected):
+    assert binomial_upper_bound(errors, count, 0.05) == pytest.approx(expected, abs=5e-5)
+
+
+def test_the_bound_agrees_with_the_beta_distribution():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        count = int(rng.integers(1, 8000))
+        errors = int(rng.integers(0, min(count, 300)))
+        delta = rng.uniform(0.001, 0.3)
+        expected = beta.ppf(1 - delta, errors + 1, count - errors)
+        assert binomial_upper_bound(errors, count, delta) == pytest.approx(expected, abs=1e-9)
+
+
+def test_no_image_or_no_right_answer_bounds_nothing():
+    assert binomial_upper_bound(0, 0, 0.05) == 1
+    assert binomial_upper_bound(7, 7, 0.05) == 1
+
+
+# Temperature and calibration error
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_temperature_is_recovered(temperature):
+    logits, labels = sampled(20_000, temperature, np.random.default_rng(1))
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.04)
+
+
+def test_the_right_temperature_takes_the_calibration_error_away():
+    logits, labels = sampled(20_000, 3.0, np.random.default_rng(2))
+    right = logits.argmax(1) == labels
+    before = expected_calibration_error(softmax(logits).max(1), right)
+    after = expected_calibration_error(softmax(logits / fit_temperature(logits, labels)).max(1), right)
+    assert before > 0.1
+    assert after < 0.015
+
+
+def test_calibration_error_of_a_worked_example():
+    confidences = np.array([0.95, 0.95, 0.95, 0.95, 0.5, 0.5])
+    right = np.array([True, True, True, False, True, False])
+    assert expected_calibration_error(confidences, right) == pytest.approx((4 * 0.20 + 2 * 0.0) / 6)
+    assert [bin["images"] for bin in reliability(confidences, right)] == [2, 4]
+
+
+def test_a_confidence_of_one_has_a_bin():
+    assert reliability(np.array([1.0, 0.0]), np.array([True, False]))[-1] == {
+        "images": 1,
+        "confidence": 1.0,
+        "accuracy": 1.0,
+    }
+
+
+# The threshold in the sense of an interval
+
+
+def test_the_interval_holds_the_next_right_answer_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    inside = [rng.random() >= interval_threshold(rng.random(39), 0.95) for _ in range(20_000)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.005)  # k = floor(40 * 0.05) = 2 of 39: exactly 0.95
+
+
+def test_the_interval_is_the_quantile_of_many_and_everything_for_few():
+    assert interval_threshold(np.random.default_rng(4).random(100_000), 0.9) == pytest.approx(0.1, abs=0.005)
+    assert interval_threshold(np.array([0.9, 0.99]), 0.95) == 0
+
+
+# The threshold with a guarantee
+
+
+def drawn(count, rng):
+    """Confidences and answers of a net whose answers with confidence c are wrong with probability (1 - c) / 2."""
+    confidences = rng.random(count)
+    return confidences, rng.random(count) >= (1 - confidences) / 2
+
+
+def true_error(threshold):
+    return (1 - threshold) / 4
+
+
+THRESHOLDS = np.linspace(0, 0.9, 91)  # the strictest leaves enough to judge by
+
+
+def test_the_guaranteed_threshold_comes_to_the_true_one_from_above():
+    confidences, right = drawn(200_000, np.random.default_rng(5))
+    found = guaranteed_threshold(confidences, right, THRESHOLDS, 0.05, 0.05)
+    assert 0.8 <= found <= 0.83  # (1 - 0.8) / 4 = 0.05
+
+
+def test_the_guarantee_holds_with_its_probability():
+    """Of 1,000 calibrations on 1,500 images no more than the share delta may break the promise (and some do)."""
+    rng = np.random.default_rng(6)
+    delta, broken = 0.1, 0
+    for _ in range(1000):
+        found = guaranteed_threshold(*drawn(1500, rng), THRESHOLDS, 0.1, delta)
+        broken += found is not None and true_error(found) > 0.1
+    assert 0.005 < broken / 1000 <= delta + 3 * np.sqrt(delta * (1 - delta) / 1000)
+
+
+def test_too_few_images_guarantee_nothing():
+    assert guaranteed_threshold(np.ones(1000), np.ones(1000, bool), np.array([0.5]), 0.002, 0.05) is None
+    assert guaranteed_threshold(np.ones(1500), np.ones(1500, bool), np.array([0.5]), 0.002, 0.05) == 0.5
+
+
+def test_testing_stops_at_the_first_threshold_that_fails():
+    confidences = np.repeat([0.9, 0.8, 0.7], [2000, 100, 100_000])
+    right = confidences != 0.8
+    assert guaranteed_threshold(confidences, right, np.array([0.7, 0.8, 0.9]), 0.01, 0.05) == 0.9
+
+
+# All of it together
+
+
+@pytest.fixture(scope="module")
+def parts():
+    rng = np.random.default_rng(7)
+    return [(8 * logits, labels) for logits, labels in (sampled(6000, 1, rng, spread=8) for _ in range(3))]
+
+
+def test_each_number_has_a_meaning_and_can_be_read_back(parts):
+    found = calibrate(parts[0], parts[1])
+    assert found.keys() == calibration.MEANINGS.keys()
+    assert Calibration.read(found).temperature == found["temperature"] == pytest.approx(8, rel=0.1)
+    assert calibration.explain(found)["delta"] == {"value": 0.05, "meaning": calibration.MEANINGS["delta"]}
+    with pytest.raises(KeyError):
+        Calibration.read({"temperature": 1})
+
+
+def test_ninety_nine_percent_of_other_digits_pass_as_digits(parts):
+    trust = Calibration.read(calibrate(parts[0], parts[1]))
+    assert trust.is_digit(parts[0][0]).mean() >= 0.99
+    assert trust.is_digit(parts[2][0]).mean() == pytest.approx(0.99, abs=0.004)
+
+
+def test_what_is_accepted_keeps_the_promise_on_fresh_images(parts):
+    trust = Calibration.read(calibrate(parts[0], parts[1], max_error=0.05))
+    on_fresh = measure(trust, *parts[2])
+    assert on_fresh["coverage"] > 0.2
+    assert on_fresh["accepted_error"] <= 0.05
+
+
+def test_where_nothing_can_be_promised_nothing_is_accepted(parts):
+    few = [(logits[:300], labels[:300]) for logits, labels in parts]
+    found = calibrate(few[0], few[1])
+    assert found["guaranteed_threshold"] is None
+    assert found["coverage"] == found["accepted_error"] == 0
+    assert not Calibration.read(found).accepts(parts[2][0]).any()
+    assert "nothing is trusted" in calibration.format_calibration(found)
+
+
+def test_no_choice_depends_on_the_labels_of_the_calibration_part_but_the_thresholds(parts):
+    found, other = calibrate(parts[0], parts[1]), calibrate(parts[0], (parts[1][0], np.roll(parts[1][1], 1)))
+    for name in ("temperature", "digit_level"):
+        assert found[name] == other[name]
