@@ -4,7 +4,7 @@ Three kinds of images that fitted nothing: val chooses the temperature, the digi
 the calibration part, untouched by any choice, decides which of those thresholds keeps its promise.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -48,8 +48,14 @@ class Calibration:
 
     @classmethod
     def read(cls, found: dict) -> "Calibration":
-        """From what `calibrate` returned; a KeyError or TypeError if it is not that."""
-        return cls(**{field.name: found[field.name] for field in fields(cls)})
+        """From what `calibrate` returned; a KeyError, TypeError or ValueError if it is not that."""
+        threshold = found["guaranteed_threshold"]
+        return cls(
+            float(found["temperature"]),
+            float(found["digit_level"]),
+            float(found["trusted_threshold"]),
+            None if threshold is None else float(threshold),
+        )
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> probabilities float64 [N, C]."""

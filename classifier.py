@@ -64,9 +64,9 @@ class Classifier:
         try:
             found = loaded.meta.get("calibration")
             self.calibration = Calibration.read(found) if found else None
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             raise InputError(
-                f"checkpoint {loaded.path}: the calibration in its JSON file is not complete; train again"
+                f"checkpoint {loaded.path}: its calibration is not complete; restore its JSON file, or train again"
             ) from None
         self.model = build_model(name, len(self.classes), **options)
         load_weights(self.model, loaded.weights, loaded.path)

@@ -25,7 +25,7 @@ class Config:
     data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
     val_fraction: float = _setting(0.04, "share of the training images that chooses the epoch", low=0.001, high=0.5)
     calibration_fraction: float = _setting(
-        0.1, "share of the training images that decides what is trusted; 0: no calibration", low=0.0, high=0.5
+        0.12, "share of the training images that decides what is trusted; 0: no calibration", low=0.0, high=0.5
     )
     batch_size: int = _setting(128, "images a step", low=1, high=65536)
 

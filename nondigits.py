@@ -41,11 +41,11 @@ def make_nondigits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.r
         label = rng.choice([label for label in wanted if label in by_label] or list(by_label))
         return by_label[label][rng.integers(len(by_label[label]))]
 
-    drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape)
+    drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape, _shape)
     spoiled = (_mirror, _overlap, _overlap, _several, _several, _cut)
     made = []
     while len(made) < count:
-        kind = rng.choice(14)
+        kind = rng.choice(len(drawn) + len(spoiled) + 1)
         if kind < len(drawn):
             picture = drawn[kind](rng)
             picture = augment(picture[None], rng, 15, 0, 0.4, 0.4, 0, elastic=8)[0]
@@ -90,28 +90,46 @@ def _scribble(rng):
 
 
 def _shape(rng):
-    """A figure with corners, a star, a filled blob, a cross, rays, or a grid."""
+    """Corners, a star, rays, a filled blob, a grid, a closed wavy line, a ring with things in it."""
     picture = _canvas()
     pen = int(rng.integers(2, 7))
-    centre, radius = np.array([_CANVAS / 2, _CANVAS / 2]), rng.uniform(18, 26)
-    kind = rng.integers(5)
-    if kind == 4:
+    middle, radius = _CANVAS / 2, rng.uniform(18, 26)
+
+    def around(count, reach):
+        turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
+        reach = reach(turn) if callable(reach) else reach
+        turn = turn + rng.uniform(0, 2 * np.pi)
+        points = middle + radius * np.broadcast_to(reach, count)[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
+        return np.rint(points).astype(np.int32)
+
+    kind = rng.integers(7)
+    if kind == 0:
+        cv2.polylines(picture, [around(rng.integers(3, 5), rng.uniform(0.7, 1))], True, 255, pen, cv2.LINE_AA)
+    elif kind == 1:
+        points = 2 * int(rng.integers(4, 8))
+        cv2.polylines(picture, [around(points, np.tile([0.4, 1], points // 2))], True, 255, pen, cv2.LINE_AA)
+    elif kind == 2:
+        for end in around(rng.integers(3, 8), 1).tolist():
+            cv2.line(picture, (_CANVAS // 2, _CANVAS // 2), end, 255, pen, cv2.LINE_AA)
+    elif kind == 3:
+        count = int(rng.integers(6, 20))
+        cv2.fillPoly(picture, [around(count, rng.uniform(0.5, 1, count))], 255, cv2.LINE_AA)
+    elif kind == 4:
         for place in np.linspace(10, _CANVAS - 10, rng.integers(2, 5)).astype(int).tolist():
             cv2.line(picture, (place, 8), (place, _CANVAS - 8), 255, pen, cv2.LINE_AA)
             cv2.line(picture, (8, place), (_CANVAS - 8, place), 255, pen, cv2.LINE_AA)
-        return picture
-    count = int(rng.integers(3, 5)) if kind < 3 else int(rng.integers(8, 20))
-    turn = np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.uniform(0, 2 * np.pi)
-    reach = radius * (np.where(np.arange(count) % 2, 0.4, 1) if kind == 1 else rng.uniform(0.7, 1, count))
-    points = centre + reach[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
-    corners = np.rint(points).astype(np.int32)
-    if kind == 2:
-        for corner in corners.tolist():
-            cv2.line(picture, (_CANVAS // 2, _CANVAS // 2), corner, 255, pen, cv2.LINE_AA)
-    elif kind == 3:
-        cv2.fillPoly(picture, [corners], 255, cv2.LINE_AA)
+    elif kind == 5:
+        dents, depth = rng.choice([1, 3, 4, 5]), rng.uniform(0.4, 0.7)  # one makes a heart, five a flower; two an 8
+        sharpness = rng.uniform(20, 50) / dents**2
+        wavy = around(60, lambda turn: 1 - depth * np.abs(np.cos(dents * turn / 2)) ** sharpness)
+        cv2.polylines(picture, [wavy], True, 255, pen, cv2.LINE_AA)
     else:
-        cv2.polylines(picture, [corners], True, 255, pen, cv2.LINE_AA)
+        pen = min(pen, 4)
+        cv2.polylines(picture, [around(60, 1)], True, 255, pen, cv2.LINE_AA)
+        for _ in range(rng.integers(2, 6)):
+            start = rng.uniform(-0.5, 0.5, 2) * radius
+            ends = np.clip([start, start + rng.normal(0, 8, 2)], -0.6 * radius, 0.6 * radius) + middle
+            cv2.line(picture, *np.rint(ends).astype(int).tolist(), 255, pen, cv2.LINE_AA)
     return picture
 
 

@@ -102,21 +102,23 @@ def count_figures(image: np.ndarray) -> int:
         image: float32 [28, 28] in MNIST's form.
     """
     count, _, boxes, _ = cv2.connectedComponentsWithStats((image > 0.3).astype(np.uint8), connectivity=8)
-    boxes = boxes[1:, :4]  # x, y, width, height; the first is the background
-    if count < 3:
-        return count - 1
-    starts, sizes = boxes[:, :2], boxes[:, 2:]
-    whole = (starts + sizes).max(0) - starts.min(0)
-    figures = 1
-    for axis, across in ((0, 1), (1, 0)):
-        large = sizes[:, across] >= _FIGURE * whole[across]
-        end = -1
-        found = 0
-        for start, size in sorted(zip(starts[large, axis], sizes[large, axis], strict=True)):
-            if start >= end:
-                found, end = found + 1, start + size
-        figures = max(figures, found)
-    return figures
+    if count == 1:
+        return 0
+    boxes = boxes[1:]  # the first is the background
+    x, y, width, height = boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]
+    whole_width, whole_height = (x + width).max() - x.min(), (y + height).max() - y.min()
+    tall = height >= _FIGURE * whole_height
+    wide = (width >= _FIGURE * whole_width) & (height >= 0.25 * whole_height)  # the bar of a 5 is wide, but no figure
+    return max(1, _apart(x[tall], width[tall]), _apart(y[wide], height[wide]))
+
+
+def _apart(starts, sizes):
+    """How many intervals there are, leaving out those that overlap one before."""
+    found, end = 0, -1
+    for start, size in sorted(zip(starts, sizes, strict=True)):
+        if start >= end:
+            found, end = found + 1, start + size
+    return found
 
 
 def _decode(data, flags):

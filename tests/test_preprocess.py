@@ -9,7 +9,7 @@ from conftest import ROOT
 from PIL import Image
 
 from errors import InputError
-from preprocess import BOX, BlankImage, read_image, to_mnist
+from preprocess import BOX, BlankImage, count_figures, read_image, to_mnist
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
 
@@ -219,3 +219,33 @@ def test_tiny_and_odd_pictures_are_read_or_blank_never_an_error(size):
             continue
         assert image.shape == (28, 28)
         assert np.isfinite(image).all()
+
+
+# How many figures
+
+
+def seen(*glyphs, size=(80, 60)):
+    """MNIST's form of lines drawn on black: each glyph a list of points."""
+    picture = np.zeros(size, np.uint8)
+    for points in glyphs:
+        cv2.polylines(picture, [np.array(points, np.int32)], False, 255, 5)
+    return to_mnist(picture)
+
+
+@pytest.mark.parametrize(
+    ("glyphs", "count"),
+    [
+        ([[(30, 10), (30, 70)]], 1),
+        ([[(15, 15), (15, 65)], [(45, 15), (45, 65)]], 2),
+        ([[(10, 15), (10, 65)], [(30, 15), (30, 65)], [(50, 15), (50, 65)]], 3),
+        ([[(15, 15), (45, 15), (15, 30)], [(15, 50), (45, 50), (15, 68)]], 2),  # one above the other
+        ([[(15, 25), (15, 65), (40, 65)], [(18, 12), (45, 12)]], 1),  # a 5 with its bar apart
+        ([[(15, 12), (15, 40), (34, 40)], [(42, 12), (42, 70)]], 1),  # a 4 in two strokes
+    ],
+)
+def test_figures_are_counted_side_by_side_and_strokes_are_not(glyphs, count):
+    assert count_figures(seen(*glyphs)) == count
+
+
+def test_nothing_is_no_figure():
+    assert count_figures(np.zeros((28, 28), np.float32)) == 0

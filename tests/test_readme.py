@@ -62,29 +62,42 @@ def test_the_example_output_is_what_predict_prints():
                 assert word == wanted
 
 
+def shipped(name):
+    return json.loads((ROOT / "checkpoints" / "shipped" / name / "best.json").read_text())
+
+
 def test_the_results_are_those_of_the_runs():
     """Rows of the results table: mean and standard deviation follow from the accuracies listed beside them."""
     rows = re.findall(r"\| `configs/(\w+)\.yaml` \|.*?\| ([\d.]+) ± ([\d.]+) \| ([\d. ]+) \|", README)
-    assert {"tutorial", "lenet"} <= {row[0] for row in rows}
+    assert [row[0] for row in rows] == ["tutorial", "lenet", "extended"]
     for name, mean, spread, values in rows:
         accuracies = np.array(values.split(), float)
-        assert len(accuracies) == 5, name
+        assert len(accuracies) == (3 if name == "extended" else 5), name
         assert f"{accuracies.mean():.2f}" == mean, name
         assert f"{accuracies.std(ddof=1):.2f}" == spread, name
         assert mean in (ROOT / "configs" / f"{name}.yaml").read_text(), name
-    shipped = json.loads((ROOT / "checkpoints" / "shipped" / "lenet" / "best.json").read_text())
-    listed = next(values.split() for name, _, _, values in rows if name == "lenet")
-    assert f"{100 * shipped['metrics']['test']['accuracy']:.2f}" == listed[shipped["seed"]]
+        if name != "tutorial":
+            best = shipped(name)
+            assert f"{100 * best['metrics']['test']['accuracy']:.2f}" == values.split()[best["seed"]]
 
 
-def test_the_shipped_weights_come_from_the_committed_config():
+@pytest.mark.parametrize("name", ["lenet", "extended"])
+def test_the_trust_table_is_that_of_the_shipped_weights(name):
+    row = re.search(rf"\| `shipped/{name}` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", README).groups()
+    test, found = shipped(name)["metrics"]["test"], shipped(name)["calibration"]
+    values = (found["guaranteed_threshold"], test["coverage"], test["accepted_error"], test["ece"])
+    assert [cell.strip() for cell in row] == [f"{100 * value:.2f}" for value in values]
+
+
+@pytest.mark.parametrize("name", ["lenet", "extended"])
+def test_the_shipped_weights_come_from_the_committed_config(name):
     from dataclasses import asdict
 
     from config import load_config
 
-    shipped = json.loads((ROOT / "checkpoints" / "shipped" / "lenet" / "best.json").read_text())
-    assert shipped["config"] == asdict(load_config(ROOT / "configs" / "lenet.yaml", {"seed": str(shipped["seed"])}))
-    assert re.fullmatch(r"[0-9a-f]{40}", shipped["commit"]), "trained from a clean checkout"
+    best = shipped(name)
+    assert best["config"] == asdict(load_config(ROOT / "configs" / f"{name}.yaml", {"seed": str(best["seed"])}))
+    assert re.fullmatch(r"[0-9a-f]{40}", best["commit"]), "trained from a clean checkout"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -195,6 +195,10 @@ def make_checkpoint(folder, kind, small_run):
         meta["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     elif kind == "of another network":
         meta["classes"] = ["cat", "dog"]
+    elif kind == "half calibrated":
+        del meta["calibration"]["temperature"]
+    elif kind == "wrongly calibrated":
+        meta["calibration"]["temperature"] = "hot"
     elif kind == "of an unknown network":
         meta["model"]["name"] = "resnet"
     (path / "best.json").write_text(json.dumps(meta))
@@ -219,6 +223,8 @@ class Hostile:
         ("hostile", "refused"),
         ("of another network", "fc2.weight is [64, 10], the network's is [64, 2]"),
         ("of an unknown network", "model 'resnet' is not known"),
+        ("half calibrated", "its calibration is not complete"),
+        ("wrongly calibrated", "its calibration is not complete"),
     ],
 )
 def test_a_bad_checkpoint_is_one_line_and_exit_2(tmp_path, small_run, command, kind, message):
@@ -340,6 +346,11 @@ def test_evaluate_json_is_one_object(tmp_path):
     assert result.keys() >= {"ece", "coverage", "accepted_error"}
     assert np.trace(result["confusion"]) / result["images"] == pytest.approx(result["accuracy"])
     assert np.sum(result["confusion"]) == result["images"] == 10_000
+    # what the shipped weights promise
+    assert result["accuracy"] >= 0.997
+    assert result["coverage"] >= 0.98
+    assert result["accepted_error"] <= 0.002
+    assert result["ece"] <= 0.004
 
 
 def test_evaluate_class_folders_and_own_sets(tmp_path, small_data):
