@@ -28,7 +28,8 @@ benchmark: .venv/installed ## our speed beside the tutorial's, and predict.py be
 
 pictures: .venv/installed ## draw the pictures in the README anew
 	$(PY) predict.py examples/7_scan.png --show
-	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png
+	$(PY) evaluate.py
+	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
 
 clean: ## remove the environment and outputs; trained checkpoints stay
 	rm -rf .venv outputs

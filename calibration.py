@@ -1,10 +1,11 @@
 """Trust: what a confidence is worth, from which one on an answer is used, and what is no digit at all.
 
-Three kinds of images that fitted nothing: val chooses the temperature, the digit level and the thresholds to try;
-the calibration part, untouched by any choice, decides which of those thresholds keeps its promise.
+Val chooses the temperature, the digit level and the thresholds to try. The calibration part, which the run has neither
+trained on nor chosen anything by, decides which of those thresholds keeps its promise.
 """
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -17,24 +18,25 @@ MEANINGS = {
     "digit_level": f"a picture whose largest logit is below this is no digit; {DIGITS_PASS:.0%} of val are above it",
     "trusted_threshold": "lower end of the interval that holds the confidences of rightly labelled images (level: "
     "trusted_level); it says how sure right answers are, not how often sure answers are right",
-    "guaranteed_threshold": "answers at least this sure are trusted: with probability 1 - delta over the draw of the "
-    "calibration images, at most max_error of the accepted answers on images of their kind are wrong; null: none "
-    "could be shown to be, and no answer is trusted",
+    "guaranteed_threshold": "answers at least this sure are trusted: with probability at least 1 - delta over the draw "
+    "of the calibration images, at most max_error of the accepted answers on images of their kind are wrong; null: no "
+    "threshold could be shown to keep that, and no answer is trusted",
     "trusted_level": "share of the rightly labelled images in the interval of trusted_threshold",
-    "max_error": "share of accepted answers that may be wrong",
-    "delta": "probability that the guarantee does not hold",
+    "max_error": "largest share of the accepted answers that may be wrong",
+    "delta": "largest probability that the guarantee does not hold",
     "images": "images in the calibration part",
     "ece_raw": "expected calibration error on the calibration images without the temperature",
     "ece": "the same with it",
     "coverage": "share of the calibration images that are accepted",
-    "accepted_error": "share of those that are wrong",
+    "accepted_error": "share of those that are wrong; null if there are none",
 }
 
 # Why an answer is not trusted
 LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
 
-# Shares of val that the thresholds to try accept, from few to all
-_COVERAGES = np.concatenate([np.arange(0.5, 0.95, 0.05), np.arange(0.95, 1.0, 0.0025), [1.0]])
+# Shares of val that the thresholds to try accept. Testing ends at the first that fails: the strictest has to accept
+# enough images for one or two wrong labels among them not to fail it.
+_COVERAGES = np.concatenate([np.arange(0.75, 0.95, 0.05), np.arange(0.95, 1.0, 0.0025), [1.0]])
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,16 @@ class Calibration:
 
     @classmethod
     def read(cls, found: dict) -> "Calibration":
-        """From what `calibrate` returned; a KeyError, TypeError or ValueError if it is not that."""
-        threshold = found["guaranteed_threshold"]
-        return cls(
-            float(found["temperature"]),
-            float(found["digit_level"]),
-            float(found["trusted_threshold"]),
-            None if threshold is None else float(threshold),
-        )
+        """From what `calibrate` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not that.
+        """
+        values = {field.name: found[field.name] for field in fields(cls)}
+        numbers = [value for name, value in values.items() if (name, value) != ("guaranteed_threshold", None)]
+        if not all(math.isfinite(number) for number in numbers) or values["temperature"] <= 0:
+            raise ValueError(f"not a calibration: {values}")
+        return cls(**values)
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> probabilities float64 [N, C]."""
@@ -71,7 +75,7 @@ class Calibration:
 
     def accepts(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> bool [N]: a digit, and sure enough."""
-        if self.guaranteed_threshold is None:
+        if self.guaranteed_threshold is None:  # no confidence is high enough
             return np.zeros(len(logits), bool)
         return self.is_digit(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
 
@@ -88,15 +92,16 @@ def calibrate(
     Args:
         val: logits float [N, C] and labels int [N] of the val part.
         held: the same of the calibration part.
-        trusted_level: see `MEANINGS`, as for the next two.
-        max_error: as above.
-        delta: as above.
+        trusted_level: share of the rightly labelled images in the interval of `trusted_threshold`.
+        max_error: largest share of the accepted answers that may be wrong.
+        delta: largest probability that the guarantee does not hold.
 
     Returns:
-        A dict with the keys of `MEANINGS`.
+        A dict with the keys of `MEANINGS`, which says what each is.
     """
     temperature = fit_temperature(*val)
-    # A level that the share DIGITS_PASS of val reaches: the largest logit tells non-digits better than the confidence.
+    # The largest logit tells non-digits better than the confidence (Hendrycks et al. 2022, "Scaling out-of-distribution
+    # detection"): its level is what the share DIGITS_PASS of val reaches.
     digit_level = float(np.quantile(val[0].max(1), 1 - DIGITS_PASS, method="lower"))
     found = Calibration(temperature, digit_level, 0.0, None)
 
@@ -128,7 +133,7 @@ def measure(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) ->
     return {
         "ece": expected_calibration_error(calibration.confidences(logits), right),
         "coverage": float(accepts.mean()),
-        "accepted_error": float((~right[accepts]).mean()) if accepts.any() else 0.0,
+        "accepted_error": float((~right[accepts]).mean()) if accepts.any() else None,
     }
 
 
@@ -147,29 +152,33 @@ def explain(found: dict) -> dict:
 
 def format_calibration(found: dict) -> str:
     """What `calibrate` returned, in words, a line each."""
-    threshold = found["guaranteed_threshold"]
-    promise = f"at most {found['max_error']:.2%} of them are wrong, with probability {1 - found['delta']:.0%}"
-    trusted = (
-        f"answers at least {threshold:.2%} sure are trusted: "
-        if threshold is not None
-        else "nothing is trusted: none could be shown to keep "
+    threshold, images = found["guaranteed_threshold"], f"{found['images']:,} calibration images"
+    promise = (
+        f"at most {100 * found['max_error']:g}% are wrong, with probability at least {100 - 100 * found['delta']:g}%"
     )
+    if threshold is None:
+        trusted = f"nothing is trusted: the {images} show of no threshold that of the answers above it {promise}"
+    else:
+        trusted = f"answers at least {threshold:.2%} sure are trusted: by the {images}, {promise}"
     return "\n".join(
         [
-            f"trust, decided by {found['images']:,} calibration images",
-            f"  temperature {found['temperature']:.3f}: expected calibration error {found['ece_raw']:.2%} before, "
-            f"{found['ece']:.2%} after",
-            f"  {found['trusted_level']:.0%} of the right answers are at least {found['trusted_threshold']:.2%} sure",
-            f"  {trusted}{promise}",
-            f"  a largest logit below {found['digit_level']:.2f} is no digit",
+            f"{trusted}; {_accepted(found)}",
+            f"a largest logit below {found['digit_level']:.2f} is no digit; temperature {found['temperature']:.3f}",
+            f"expected calibration error {found['ece_raw']:.2%} before the temperature, {found['ece']:.2%} with it",
+            f"{100 * found['trusted_level']:g}% of the right answers are at least {found['trusted_threshold']:.2%} sure",
         ]
     )
 
 
 def format_trust(measured: dict) -> str:
     """One line of what `measure` found."""
-    wrong = f", {measured['accepted_error']:.2%} of them wrong" if measured["coverage"] else ""
-    return f"trusted {measured['coverage']:.2%}{wrong}; expected calibration error {measured['ece']:.2%}"
+    return f"{_accepted(measured)}; expected calibration error {measured['ece']:.2%}"
+
+
+def _accepted(measured):
+    if not measured["coverage"]:
+        return "trusted none"
+    return f"trusted {measured['coverage']:.2%}, {measured['accepted_error']:.2%} of them wrong"
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -223,7 +232,7 @@ def interval_threshold(confidences: np.ndarray, level: float) -> float:
 
     Args:
         confidences: float [n], of rightly labelled images.
-        level: from 0 to 1.
+        level: above 0, below 1.
     """
     k = int(np.floor((len(confidences) + 1) * (1 - level) + 1e-9))
     return float(np.sort(confidences)[k - 1]) if k else 0.0

@@ -87,7 +87,7 @@ def format_spread(seeds: list[int], rows: list[dict]) -> str:
         seeds: the seeds.
         rows: a dict a seed; of what `_SPREAD` names, those that all of them have are shown.
     """
-    names = [name for name in _SPREAD if all(name in row for row in rows)]
+    names = [name for name in _SPREAD if all(row.get(name) is not None for row in rows)]
     values = 100 * np.array([[row[name] for name in names] for row in rows])
     lines = ["seed" + "".join(f"  {_SPREAD[name]:>14}" for name in names)]
     labelled = [(str(seed), row) for seed, row in zip(seeds, values, strict=True)] + [("mean", values.mean(0))]

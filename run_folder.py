@@ -13,6 +13,7 @@ from atomic import output_folder, replacing, write_csv
 from checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, save_state
 from config import Config, load_config
 from errors import InputError
+from model import options_of
 from optim import WeightAverage
 from runtime import versions
 
@@ -103,7 +104,7 @@ def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: lis
     """Keep the model as the run's `last`, and as its `best` if the newest epoch of the history is."""
     row = history[-1]
     meta = {
-        "model": {"name": config.model, "activation": config.activation},
+        "model": {"name": config.model, **options_of(config.model, asdict(config))},
         "classes": classes,
         "epoch": row["epoch"],
         "metrics": {"val": {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}},

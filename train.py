@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from config import FIELDS, Config, add_flags, load_config, read_settings
 from data import CLASSES, load_mnist, shuffled_batches, split, to_input
 from errors import ArgumentParser, InputError, RunError, run
 from metrics import confusion_matrix, cross_entropy, format_report, format_spread, summarize
-from model import build_model, count_parameters, predict_logits
+from model import build_model, count_parameters, options_of, predict_logits
 from nondigits import make_nondigits
 from optim import WeightAverage, make_optimizer, make_schedule
 from run_folder import (
@@ -237,27 +237,32 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, n
         x = paddle.to_tensor(to_input(augment(shown, rng, **amounts)))  # [B + non_digits, 1, 28, 28]
         y = paddle.to_tensor(labels[batch])  # [B]
 
-        logits = model(x)
-        loss = F.cross_entropy(logits[: len(batch)], y, label_smoothing=config.label_smoothing)
+        digit_logits = logits = model(x)
         if config.non_digits:
-            no_class = F.cross_entropy(logits[len(batch) :], all_alike, soft_label=True)
-            loss = (len(batch) * loss + config.non_digits * no_class) / len(shown)
+            digit_logits, other_logits = logits[: len(batch)], logits[len(batch) :]
+        loss = F.cross_entropy(digit_logits, y, label_smoothing=config.label_smoothing)
+        if config.non_digits:
+            other_loss = F.cross_entropy(other_logits, all_alike, soft_label=True)
+            loss = (len(batch) * loss + config.non_digits * other_loss) / len(shown)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
         schedule.step()
         average.update(model)
 
-        if not math.isfinite(loss.item()):
-            raise RunError(f"the loss is {loss.item()} in epoch {epoch}, step {step}; try a lower learning_rate")
-        answers[batch] = logits.numpy()[: len(batch)]
-        bar.update(step, loss.item())
+        loss = loss.item()
+        if not math.isfinite(loss):
+            raise RunError(f"the loss is {loss} in epoch {epoch}, step {step}; try a lower learning_rate")
+        answers[batch] = digit_logits.numpy()
+        bar.update(step, loss)
     bar.clear()
     return _measure(answers, labels)
 
 
 def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path) -> None:
     """Find from which confidence on the best epoch's answers are trusted; into `best.json`, printed and drawn.
+
+    A run that has its test figures keeps what they were measured by.
 
     Args:
         config: the run's settings.
@@ -266,16 +271,17 @@ def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path)
         out: the run's folder.
     """
     best, model = _load_best(config, out)
-    val, held = ((predict_logits(model, to_input(images)), labels) for images, labels in (val_set, calibration_set))
-    found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
-    trust = Calibration.read(found)
-    best.meta["calibration"] = found
-    best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
-    save_meta(best.path, best.meta)
-
-    title = f"{out.name}: {len(held[1]):,} calibration images"
-    plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
-    print(f"\n{calibration.format_calibration(found)}\nval: {calibration.format_trust(best.meta['metrics']['val'])}")
+    if "test" not in best.meta["metrics"]:
+        val, held = ((predict_logits(model, to_input(images)), labels) for images, labels in (val_set, calibration_set))
+        found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
+        trust = Calibration.read(found)
+        best.meta["calibration"] = found
+        best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
+        save_meta(best.path, best.meta)
+        title = f"{out.name}: {len(held[1]):,} calibration images"
+        plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
+    print(f"\n{calibration.format_calibration(best.meta['calibration'])}")
+    print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
 
 
 def report(config: Config, out: Path, limit: int | None = None) -> None:
@@ -370,7 +376,7 @@ def _parse(argv):
 
 
 def _build(config):
-    return build_model(config.model, len(CLASSES), activation=config.activation)
+    return build_model(config.model, len(CLASSES), **options_of(config.model, asdict(config)))
 
 
 def _make_nondigits(config, train_set):

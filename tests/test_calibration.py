@@ -167,8 +167,28 @@ def test_each_number_has_a_meaning_and_can_be_read_back(parts):
     assert found.keys() == calibration.MEANINGS.keys()
     assert Calibration.read(found).temperature == found["temperature"] == pytest.approx(8, rel=0.1)
     assert calibration.explain(found)["delta"] == {"value": 0.05, "meaning": calibration.MEANINGS["delta"]}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"temperature": None},
+        {"temperature": "hot"},
+        {"temperature": 0.0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"digit_level": float("inf")},
+        {"trusted_threshold": [1]},
+        {"guaranteed_threshold": float("nan")},
+    ],
+)
+def test_what_is_no_calibration_is_refused(parts, broken):
+    found = calibrate(parts[0], parts[1])
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Calibration.read({**found, **broken})
+    del found[next(iter(broken))]
     with pytest.raises(KeyError):
-        Calibration.read({"temperature": 1})
+        Calibration.read(found)
 
 
 def test_ninety_nine_percent_of_other_digits_pass_as_digits(parts):
@@ -188,7 +208,7 @@ def test_where_nothing_can_be_promised_nothing_is_accepted(parts):
     few = [(logits[:300], labels[:300]) for logits, labels in parts]
     found = calibrate(few[0], few[1])
     assert found["guaranteed_threshold"] is None
-    assert found["coverage"] == found["accepted_error"] == 0
+    assert (found["coverage"], found["accepted_error"]) == (0, None)
     assert not Calibration.read(found).accepts(parts[2][0]).any()
     assert "nothing is trusted" in calibration.format_calibration(found)
 
