@@ -165,7 +165,7 @@ def format_calibration(found: dict) -> str:
             f"{trusted}; {_accepted(found)}",
             f"a largest logit below {found['digit_level']:.2f} is no digit; temperature {found['temperature']:.3f}",
             f"expected calibration error {found['ece_raw']:.2%} before the temperature, {found['ece']:.2%} with it",
-            f"{100 * found['trusted_level']:g}% of the right answers are at least {found['trusted_threshold']:.2%} sure",
+            f"{100 * found['trusted_level']:g}% of right answers are at least {found['trusted_threshold']:.2%} sure",
         ]
     )
 

@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
 
     classifier = Classifier(args.checkpoint, args.device)
     folder = Path(args.data)
-    if (folder / "test").is_dir() or (folder / "check").is_dir():
+    own = args.data != "mnist" and not holds_mnist(folder)
+    if own and ((folder / "test").is_dir() or (folder / "check").is_dir()):
         if args.json or args.csv:
             raise InputError(
                 f"{folder}: holds test/ or check/, which write test.csv and check.csv; leave out --csv, --json"
@@ -64,8 +65,8 @@ def evaluate_labelled(classifier, args) -> None:
         print(json.dumps({**metrics, "confusion": confusion.tolist()}, indent=2))
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
-        if trust:
-            print(calibration.format_trust(metrics))
+        if trust and trust.guaranteed_threshold is not None:
+            print(f"{calibration.format_trust(metrics)}; trusted from {trust.guaranteed_threshold:.2%} on")
 
     wrong = [i for i, row in enumerate(rows) if not row["right"]]
     worst = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:_SHOWN]
@@ -86,29 +87,32 @@ def evaluate_labelled(classifier, args) -> None:
 def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
     """Your own pictures: `folder/test` by its labels, `folder/check` by what is trusted; a table of each into `out`.
 
+    What cannot be read is left out, and said so; a blank picture in `test` counts as wrong.
+
     Raises:
-        InputError: a picture in `test` without a label, or a picture that cannot be read (after all others).
+        InputError: a picture in `test` without a label, a part without pictures, or with none that can be read.
     """
-    errors, written = [], []
-    for part, columns, label, summary in (
-        ("test", COLUMNS, _truth, _summarize_test),
-        ("check", CHECK_COLUMNS, _part, _summarize_check),
-    ):
-        if not (folder / part).is_dir():
-            continue
-        paths = find_images([folder / part])
-        labels = [label(path, folder / part, classifier.classes) for path in paths]
-        rows = classifier.predict_files(paths)
-        for row, name in zip(rows, labels, strict=True):
-            row |= {columns[1]: name, "right": row["label"] == name}
-        errors += [row["error"] for row in rows if row["error"]]
-        rows = [row for row in rows if not row["error"]]
-        write_csv(out / f"{part}.csv", columns, rows)
-        written.append(str(out / f"{part}.csv"))
-        print(f"{folder / part}: {len(rows)} pictures\n{summary(rows)}\n")
-    print(f"tables: {' '.join(written)}", file=sys.stderr)
-    for error in errors:
-        print(f"left out: {error}", file=sys.stderr)
+    parts = [part for part in ("test", "check") if (folder / part).is_dir()]
+    paths = {part: find_images([folder / part]) for part in parts}
+    truths = [_truth(path, folder / "test", classifier.classes) for path in paths.get("test", [])]
+    for part in parts:
+        rows = classifier.predict_files(paths[part])
+        if part == "test":
+            columns, summarize_rows = COLUMNS, _summarize_test
+            for row, truth in zip(rows, truths, strict=True):
+                row |= {"truth": truth, "right": row["label"] == truth}
+        else:
+            columns, summarize_rows = CHECK_COLUMNS, _summarize_check
+            for row, path in zip(rows, paths[part], strict=True):
+                row["part"] = path.relative_to(folder / part).parts[0] if path.parent != folder / part else ""
+        read = [row for row in rows if not row["error"]]
+        for row in rows:
+            if row["error"]:
+                print(f"left out: {row['error']}", file=sys.stderr)
+        if not read:
+            raise InputError(f"{folder / part}: none of its pictures can be read")
+        write_csv(out / f"{part}.csv", columns, read)
+        print(f"{folder / part}: {len(read)} pictures, into {out / part}.csv\n{summarize_rows(read)}\n")
 
 
 def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -150,29 +154,28 @@ def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray,
 
 
 def _truth(path, folder, classes):
-    """The label of a picture in a class folder, or that its file name starts with."""
+    """The label of a picture: its class folder, or what its file name starts with, as 7.png or 7_mine.png."""
     first = path.relative_to(folder).parts[0]
-    for name in (first, path.name[0]):
-        if name in classes:
-            return name
-    raise InputError(
-        f"{path}: has no label; put it into a folder called after its class ({' '.join(classes)}), "
-        "or start its name with that"
-    )
-
-
-def _part(path, folder, classes):
-    return path.relative_to(folder).parts[0] if path.parent != folder else ""
+    label = first if path.parent != folder else path.stem.partition("_")[0]
+    if label not in classes:
+        raise InputError(
+            f"{path}: has no label; put it into a folder called after its class ({' '.join(classes)}), "
+            f"or start its name with that, as in {classes[0]}_mine{path.suffix}"
+        )
+    return label
 
 
 def _summarize_test(rows):
-    trusted = [row for row in rows if row["trusted"]]
     wrong = [row for row in rows if not row["right"]]
-    lines = [f"  accuracy {_share(len(rows) - len(wrong), len(rows))}, trusted {_share(len(trusted), len(rows))}"]
-    lines[0] += f", of these right {_share(sum(row['right'] for row in trusted), len(trusted))}"
-    return "\n".join(
-        lines + [f"  {row['path']}: read as {row['label']}, {row['reason'] or 'trusted'}" for row in wrong]
-    )
+    lines = [f"  accuracy {_part_of(len(rows) - len(wrong), rows)}{_trusted(rows)}"]
+    trusted = [row for row in rows if row["trusted"]]
+    if trusted:
+        lines[0] += f", of these right {_part_of(sum(row['right'] for row in trusted), trusted)}"
+    for row in wrong:
+        said = f"read as {row['label']}" if row["label"] else "not read"
+        doubt = f", {row['reason']}" if row["reason"] else ", and trusted" if row["trusted"] else ""
+        lines.append(f"  {row['path']}: {said}{doubt}")
+    return "\n".join(lines)
 
 
 def _summarize_check(rows):
@@ -181,13 +184,18 @@ def _summarize_check(rows):
         chosen = [row for row in rows if row["part"] == part]
         reasons = Counter(row["reason"] for row in chosen if row["reason"])
         refused = "".join(f", {count} {reason}" for reason, count in reasons.most_common())
-        trusted = sum(bool(row["trusted"]) for row in chosen)
-        lines.append(f"  {part or '(no part)':12} trusted {_share(trusted, len(chosen))}{refused}")
+        lines.append(f"  {part or '(no part)':12}{_trusted(chosen).removeprefix(',')}{refused}")
     return "\n".join(lines)
 
 
-def _share(part, whole):
-    return f"{part} of {whole} ({part / whole:.1%})" if whole else "0 of 0"
+def _trusted(rows):
+    if all(row["trusted"] is None or row["reason"] == calibration.BLANK for row in rows):
+        return ", not calibrated"
+    return f", trusted {_part_of(sum(bool(row['trusted']) for row in rows), rows)}"
+
+
+def _part_of(count, rows):
+    return f"{count} of {len(rows)} ({count / len(rows):.1%})"
 
 
 def _parse(argv):

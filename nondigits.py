@@ -8,7 +8,7 @@ import numpy as np
 from augment import augment
 from preprocess import SIDE, BlankImage, to_mnist
 
-# What nobody takes for a digit, of all that the Hershey fonts of OpenCV have
+# Letters and signs that are not drawn like a digit (as I, O, S, b, q, z are)
 _SIGNS = "".join(sorted(set(string.ascii_letters) - set("BGIOQSZbgiloqsyz"))) + "#%&*+=<?@{}^~"
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -38,7 +38,10 @@ def make_nondigits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.r
     by_label = {label: images[labels == label] for label in np.unique(labels).tolist()}
 
     def digit(*wanted):
-        label = rng.choice([label for label in wanted if label in by_label] or list(by_label))
+        present = [label for label in wanted or by_label if label in by_label]
+        if not present:
+            raise LookupError
+        label = rng.choice(present)
         return by_label[label][rng.integers(len(by_label[label]))]
 
     drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape, _shape)
@@ -48,9 +51,12 @@ def make_nondigits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.r
         kind = rng.choice(len(drawn) + len(spoiled) + 1)
         if kind < len(drawn):
             picture = drawn[kind](rng)
-            picture = augment(picture[None], rng, 15, 0, 0.4, 0.4, 0, elastic=8)[0]
+            picture = augment(picture[None], rng, rotation=15, aspect=0.4, shear=0.4, elastic=8)[0]
         elif kind < len(drawn) + len(spoiled):
-            picture = spoiled[kind - len(drawn)](rng, digit)
+            try:
+                picture = spoiled[kind - len(drawn)](rng, digit)
+            except LookupError:  # the set lacks the digits for this
+                continue
         else:
             picture = _noise(rng)
         try:

@@ -11,7 +11,7 @@ import paddle
 
 from atomic import output_folder, replacing, write_csv
 from checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, save_state
-from config import Config, load_config
+from config import FIELDS, Config, read_settings
 from errors import InputError
 from model import options_of
 from optim import WeightAverage
@@ -65,14 +65,20 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
         out = max((run for run in runs if _has_progress(run)), key=_is_open_and_new, default=RUNS / name)
     if not _has_progress(out):
         raise InputError(f"--resume: there is no run in {out}; start one without --resume, or say by --out where it is")
-    config = load_config(out / "config.yaml")
+    kept = read_settings(out / "config.yaml")
+    unstated = FIELDS.keys() - kept.keys()
+    if unstated:
+        raise InputError(
+            f"--resume: {out / 'config.yaml'} does not say {', '.join(sorted(unstated))}; it is of another version "
+            "of this program, and cannot be gone on with by this one"
+        )
     for key, value in stated.items():
-        if value != getattr(config, key):
+        if value != kept[key]:
             raise InputError(
-                f"--resume: the run in {out} has {key} {getattr(config, key)}, not {value}; a run keeps its settings, "
+                f"--resume: the run in {out} has {key} {kept[key]}, not {value}; a run keeps its settings, "
                 "and without --resume a new one starts"
             )
-    return out, config
+    return out, Config(**kept)
 
 
 def is_reported(folder: Path) -> bool:
@@ -93,7 +99,7 @@ def lowest_loss_epoch(history: list[dict]) -> int:
 def overfit_epoch(history: list[dict], patience: int) -> int | None:
     """The epoch with the lowest val loss, if over-fitting began there, else None.
 
-    It did if the loss has not fallen again for `patience` epochs (0: any number), or is a tenth higher at the end.
+    It did if the loss is a tenth higher at the end, or if `patience`, where it is not 0, has run out.
     """
     lowest = lowest_loss_epoch(history)
     rose = history[-1]["val_loss"] > 1.1 * history[lowest - 1]["val_loss"]

@@ -28,7 +28,7 @@ from paddle.hapi.progressbar import ProgressBar
 
 import calibration
 import plots
-from atomic import replacing
+from atomic import output_file, replacing
 from augment import AMOUNTS, augment
 from calibration import Calibration
 from checkpoint import load_checkpoint, load_weights, save_meta
@@ -92,6 +92,7 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     """A whole run, as `main` describes it; returns its folder. Ctrl-C ends the process with how to go on."""
     sets = load_sets(config)
     parameters = count_parameters(_build(config))
+    output_file(TRUST_FILE)
     print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
     if not resume:
         out = new_run(config, name, out)
@@ -107,23 +108,28 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     found = load_checkpoint(out).meta.get("calibration")
     if found:
         with replacing(TRUST_FILE) as temporary:
-            temporary.write_text(json.dumps(calibration.explain(found), indent=2) + "\n", encoding="utf-8")
+            explained = {"checkpoint": str(out), **calibration.explain(found)}
+            temporary.write_text(json.dumps(explained, indent=2) + "\n", encoding="utf-8")
         print(f"\nwhat these numbers mean: {TRUST_FILE}")
     return out
 
 
 def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, device: str) -> None:
     """A run for each seed in `base/<seed>`, those there gone on with or kept; prints what they reach and the spread."""
-    rows = []
-    for seed in seeds:
-        stated = read_settings(path, overrides | {"seed": str(seed)})
+    runs = []
+    for seed in seeds:  # all is checked before the first of them starts
         out = base / str(seed)
         resume = (out / "last.pdopt").exists()
-        config = find_run(path.stem, out, stated)[1] if resume else Config(**stated)
+        config = load_config(path, overrides | {"seed": str(seed)})
+        if resume:
+            find_run(path.stem, out, asdict(config))
+        else:
+            check_free(out)
+        runs.append((config, out, resume))
+    for config, out, resume in runs:
         if not is_reported(out):
-            check_free(None if resume else out)
             train_run(config, path.stem, out, resume, device)
-        rows.append(load_checkpoint(out).meta["metrics"]["test"])
+    rows = [load_checkpoint(out).meta["metrics"]["test"] for _, out, _ in runs]
     print(f"\n{path.stem} on the test set\n\n{format_spread(seeds, rows)}")
 
 
@@ -193,7 +199,7 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         else:
             save_progress(out, model, optimizer, average, history)
 
-        nondigits = _make_nondigits(config, train_set)
+        nondigits = _make_nondigits(config, train_set) if len(history) < config.epochs else None
         print(_HEADER, *map(_rows, history), sep="\n", flush=True)
         for epoch in range(len(history) + 1, config.epochs + 1):
             if config.patience and history and epoch - 1 - lowest_loss_epoch(history) >= config.patience:
@@ -309,7 +315,7 @@ def report(config: Config, out: Path, limit: int | None = None) -> None:
         print(calibration.format_trust(metrics["test"]))
 
 
-_HEADER = "epoch  part     loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
+_HEADER = "epoch  part      loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
 
 
 def _rows(row):
@@ -372,6 +378,8 @@ def _parse(argv):
     overrides = {name: value for name, value in vars(args).items() if name in FIELDS}
     if args.seeds and (args.resume or args.dry_run or "seed" in overrides):
         raise InputError("--seeds: goes on by itself with what is there; leave out --seed, --resume and --dry-run")
+    if args.seeds and len(set(args.seeds)) < len(args.seeds):
+        raise InputError(f"--seeds: one of {' '.join(map(str, args.seeds))} is there twice; each counts once")
     return args, overrides
 
 
@@ -380,8 +388,11 @@ def _build(config):
 
 
 def _make_nondigits(config, train_set):
-    """A pool to draw from, uint8 [M, 28, 28]; empty if the config wants none."""
-    count = min(_NON_DIGITS, len(train_set[1])) if config.non_digits else 0
+    """A pool to draw from, uint8 [M, 28, 28], if the config wants any."""
+    if not config.non_digits:
+        return None
+    count = min(_NON_DIGITS, len(train_set[1]))
+    print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
     return make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
 
 

@@ -111,5 +111,7 @@ def test_the_config_offers_the_models_and_activations_there_are():
 def test_unknown_names_are_input_errors():
     with pytest.raises(InputError, match=r"lenett.*lenet"):
         build_model("lenett")
+    with pytest.raises(InputError, match="model 'extended' has no option activation"):
+        build_model("extended", activation="relu")
     with pytest.raises(InputError, match=r"tanh.*relu, sigmoid"):
         LeNet(activation="tanh")

@@ -17,12 +17,12 @@ def test_the_generator_decides_everything_and_the_digits_stay_as_they_are(mnist_
     np.testing.assert_array_equal(mnist_train[0][:500], before)
 
 
-def test_they_have_the_form_of_mnist_and_no_two_are_alike(mnist_train):
+def test_they_have_the_form_of_mnist_and_hardly_two_are_alike(mnist_train):
     images = made(mnist_train, 400)
     assert images.shape == (400, 28, 28)
     assert images.dtype == np.uint8
     drawn = [image for image in images if np.ptp(image)]  # some are empty, on purpose
-    assert len({image.tobytes() for image in drawn}) == len(drawn) > 380
+    assert len({image.tobytes() for image in drawn}) > 380
     assert np.median([image.max() for image in drawn]) == 255
 
 
@@ -35,4 +35,5 @@ def test_a_set_without_some_digits_will_do(mnist_train):
     ones = mnist_train[1] == 1
     images = make_nondigits(mnist_train[0][ones], mnist_train[1][ones], 100, np.random.default_rng(0))
     assert len(images) == 100
+    assert not {image.tobytes() for image in images} & {image.tobytes() for image in mnist_train[0][ones]}
     assert make_nondigits(mnist_train[0][ones], mnist_train[1][ones], 0, np.random.default_rng(0)).shape == (0, 28, 28)

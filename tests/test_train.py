@@ -275,6 +275,7 @@ def test_what_the_thresholds_mean_is_written_beside_their_values(tmp_path, small
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "outputs" / "data.json").read_text())
     found = load_checkpoint(tmp_path / "run").meta["calibration"]
+    assert written.pop("checkpoint") == "run"
     assert {name: entry["value"] for name, entry in written.items()} == found
     assert all(len(entry["meaning"]) > 10 for entry in written.values())
 
@@ -298,16 +299,42 @@ def test_several_seeds_are_a_run_each_and_a_mean_with_its_spread(tmp_path, small
     expected = [*accuracies, np.mean(accuracies), np.std(accuracies, ddof=1)]
     np.testing.assert_allclose([float(row[1].rstrip("%")) for row in table], expected, atol=0.001)
 
-    (tmp_path / "runs" / "5" / "best.json").unlink()  # as if it had been stopped before its report
-    (tmp_path / "runs" / "5" / "best.pdparams").unlink()
-    before = (tmp_path / "runs" / "3" / "last.pdopt").stat().st_mtime_ns
+    meta = json.loads((tmp_path / "runs" / "5" / "best.json").read_text())
+    del meta["metrics"]["test"]  # as if it had been stopped before its report
+    (tmp_path / "runs" / "5" / "best.json").write_text(json.dumps(meta))
     again = script("train.py", *arguments, cwd=tmp_path)
-    assert again.returncode == 2  # its progress says finished, its weights are gone: said, not trained over
-    assert (tmp_path / "runs" / "3" / "last.pdopt").stat().st_mtime_ns == before
+    assert "run: runs/5" in again.stdout
+    assert "run: runs/3" not in again.stdout  # finished, and kept
+    assert again.stdout.splitlines()[-6:] == first.stdout.splitlines()[-6:]
 
-    refused = script("train.py", *arguments, "--seed", 1, cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "--seeds" in refused.stderr
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", 0, 1, "--seed", 1], "leave out --seed"),
+        (["--seeds", 1, 1], "is there twice"),
+        (["--seeds", 1, -2], "--seed: -2 is out of range"),
+        (["--seeds", 1, 9, "--label-smoothing", 0.1], "has label_smoothing 0.0, not 0.1"),
+    ],
+)
+def test_what_is_wrong_with_a_series_is_said_before_it_starts(tmp_path, small_run, arguments, message):
+    shutil.copytree(small_run, tmp_path / "runs" / "9")
+    config = (small_run / "config.yaml").read_text()
+    (tmp_path / "runs" / "9" / "config.yaml").write_text(config.replace("seed: 0", "seed: 9"))
+    small = ["--data-dir", yaml.safe_load(config)["data_dir"], "--epochs", 2]
+    done = script("train.py", *small, *arguments, "--out", "runs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert {path.parent.name for path in (tmp_path / "runs").glob("*/*")} == {"9"}
+
+
+def test_a_run_of_another_version_is_not_gone_on_with(tmp_path, small_run):
+    shutil.copytree(small_run, tmp_path / "run")
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "run" / "config.yaml").write_text(re.sub("calibration_fraction.*\n", "", config))
+    done = script("train.py", "--resume", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "does not say calibration_fraction; it is of another version" in done.stderr
 
 
 def test_a_run_is_numbered_rather_than_overwritten(tmp_path, small_data):
