@@ -87,8 +87,8 @@ def is_reported(folder: Path) -> bool:
 
 
 def best_epoch(history: list[dict]) -> int:
-    """The epoch with the highest val accuracy; of equals, the one with the lowest val loss."""
-    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"]
+    """The epoch with the highest val accuracy; of equals, the latest, where the schedule has settled most."""
+    return max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))["epoch"]
 
 
 def lowest_loss_epoch(history: list[dict]) -> int:

@@ -262,7 +262,7 @@ def test_the_folder_of_a_run(small_run, small_data):
     assert load_config(small_run / "config.yaml") == Config(**meta["config"])
     rows = list(csv.DictReader((small_run / "log.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), int(row["epoch"])))
     assert meta["epoch"] == int(best["epoch"])
     for name in train.METRICS:
         assert meta["metrics"]["val"][name] == float(best[f"val_{name}"])
@@ -447,10 +447,9 @@ def row(epoch, val_accuracy, val_loss):
     return {"epoch": epoch, "val_accuracy": val_accuracy, "val_loss": val_loss}
 
 
-def test_the_best_epoch_is_by_accuracy_then_loss_then_the_earlier():
+def test_the_best_epoch_is_by_accuracy_and_of_equals_the_latest():
     assert best_epoch([row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.94, 0.1)]) == 2
-    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)]) == 2
-    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.2)]) == 1
+    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)]) == 3
 
 
 def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monkeypatch, capsys):
