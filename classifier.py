@@ -18,7 +18,7 @@ from runtime import choose_device
 
 _BATCH = 256  # pictures read at a time
 
-SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "shipped" / "lenet"
+SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "shipped" / "extended"
 
 
 @dataclass(frozen=True)

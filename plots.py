@@ -92,7 +92,7 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
         left.annotate(
             f"{bin['images']:,}",
             (100 * bin["confidence"], 100 * bin["accuracy"]),
-            xytext=(-8, 6),
+            xytext=(-8, -12 if bin["accuracy"] > 0.9 else 6),
             textcoords="offset points",
             ha="right",
             fontsize=8,
@@ -107,7 +107,7 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
     order = np.argsort(-confidences, kind="stable")
     count = np.arange(1, len(order) + 1)
     coverage, accuracy = 100 * count / len(order), 100 * np.cumsum(right[order]) / count
-    shown = coverage >= 50
+    shown = coverage >= 80
     right_axes.plot(coverage[shown], accuracy[shown], color=_BLUE)
     if threshold is not None and (confidences >= threshold).any():
         at = (confidences >= threshold).sum() - 1

@@ -163,7 +163,7 @@ def fit_and_report(
     """Train, draw the curves, calibrate, and report the test set; arguments as the functions for these have them."""
     history = fit(config, train_set, val_set, out, resume)
     overfit = overfit_epoch(history, config.patience)
-    plots.save(plots.curves(history, best_epoch(history), out.name, overfit), out / "curves.png")
+    plots.save(plots.curves(history, best_epoch(history), str(out), overfit), out / "curves.png")
     if len(calibration_set[1]):
         calibrate(config, val_set, calibration_set, out)
     report(config, out, limit)
@@ -284,7 +284,7 @@ def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path)
         best.meta["calibration"] = found
         best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
         save_meta(best.path, best.meta)
-        title = f"{out.name}: {len(held[1]):,} calibration images"
+        title = f"{out}: {len(held[1]):,} calibration images"
         plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
     print(f"\n{calibration.format_calibration(best.meta['calibration'])}")
     print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
