@@ -92,14 +92,14 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
         left.annotate(
             f"{bin['images']:,}",
             (100 * bin["confidence"], 100 * bin["accuracy"]),
-            xytext=(-8, -12 if bin["accuracy"] > 0.9 else 6),
+            xytext=(-8, 6),
             textcoords="offset points",
             ha="right",
             fontsize=8,
             color=_GREY,
         )
     left.set_xlim(0, 102)
-    left.set_ylim(0, 105)
+    left.set_ylim(0, 112)
     left.set_xlabel("confidence, %")
     left.set_ylabel("accuracy, % (number: images in the bin)")
     left.legend(loc="lower right")

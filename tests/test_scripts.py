@@ -50,7 +50,7 @@ def test_several_pictures_are_a_line_each_and_rows_of_a_csv(tmp_path):
     out = tmp_path / "out.csv"
     done = script("predict.py", ROOT / "examples", EXAMPLES[0], "--csv", out)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+    assert [line.split(",")[0].split() for line in done.stdout.splitlines()] == [
         [str(p), p.name[0]] for p in [*EXAMPLES, EXAMPLES[0]]
     ]
     with out.open(newline="") as file:
@@ -436,17 +436,12 @@ def _blurred(rng):
 
 def _mixture(rng, digits):
     one, other = digits[rng.choice(len(digits), 2, replace=False)]
-    return np.maximum(one, other[::-1, ::-1])
-
-
-def _average(rng, digits):
-    one, other = digits[rng.choice(len(digits), 2, replace=False)]
     return (one.astype(float) + other[::-1, ::-1]) / 2
 
 
-@pytest.mark.parametrize("kind", ["uniform noise", "normal noise", "blank", "spot", "blobs", "overlaid", "averaged"])
+@pytest.mark.parametrize("kind", ["uniform noise", "normal noise", "blank", "spot", "blobs", "mixture"])
 def test_at_least_99_percent_of_what_is_no_digit_is_refused(tmp_path, mnist_train, kind):
-    """The mixtures are of digits that the shipped network was not trained on: its calibration part."""
+    """The mixtures are of two digits, one upside down, from the calibration part: the network was not trained on it."""
     meta = load_checkpoint(SHIPPED).meta
     images, labels = mnist_train
     held = split(labels, meta["config"]["val_fraction"], meta["config"]["calibration_fraction"], meta["seed"])[2]
@@ -457,8 +452,7 @@ def test_at_least_99_percent_of_what_is_no_digit_is_refused(tmp_path, mnist_trai
         "blank": lambda rng: np.full(rng.integers(5, 100, 2), rng.integers(256)),
         "spot": _blob,
         "blobs": _blurred,
-        "overlaid": lambda rng: _mixture(rng, digits),
-        "averaged": lambda rng: _average(rng, digits),
+        "mixture": lambda rng: _mixture(rng, digits),
     }[kind]
     rng = np.random.default_rng(11)
     for number in range(500):

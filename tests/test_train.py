@@ -532,6 +532,13 @@ def test_the_weight_average_is_the_textbooks(config):
 
 
 @pytest.mark.slow
+def test_two_epochs_of_the_extended_recipe(tmp_path):
+    done = script("train.py", "configs/extended.yaml", "--epochs", 2, "--out", tmp_path / "run", timeout=1800)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "run").meta["metrics"]["test"]["accuracy"] >= 0.985
+
+
+@pytest.mark.slow
 def test_the_tutorials_recipe_reaches_what_the_tutorial_does(tmp_path):
     done = script("train.py", "configs/tutorial.yaml", "--out", tmp_path / "run", timeout=1200)
     assert done.returncode == 0, done.stderr
