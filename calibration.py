@@ -241,7 +241,7 @@ def interval_threshold(confidences: np.ndarray, level: float) -> float:
 def guaranteed_threshold(
     confidences: np.ndarray, right: np.ndarray, thresholds: np.ndarray, max_error: float, delta: float
 ) -> float | None:
-    """The lowest threshold that, with probability 1 - delta, accepts answers of which at most `max_error` are wrong.
+    """The lowest threshold shown to accept answers of which at most `max_error` are wrong, save with probability delta.
 
     The thresholds are tested one by one, from the strictest down, each by the exact binomial bound, until one fails.
     As the order is fixed beforehand, the probability that any of those that passed is wrong is at most delta however

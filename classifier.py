@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import paddle
 
 from calibration import BLANK, LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Calibration
-from checkpoint import load_checkpoint, load_weights
+from checkpoint import Checkpoint, load_checkpoint, load_weights
 from errors import InputError
 from metrics import softmax
 from model import build_model, predict_logits
@@ -38,6 +39,25 @@ class Prediction:
     reason: str | None = None
 
 
+def load_network(loaded: Checkpoint) -> tuple[paddle.nn.Layer, list[str]]:
+    """The network of a checkpoint, with its weights, and its class names.
+
+    Raises:
+        InputError: its JSON file does not say which they are, or the weights are not those of that network.
+    """
+    try:
+        classes = [str(name) for name in loaded.meta["classes"]]
+        options = dict(loaded.meta["model"])
+        name = str(options.pop("name"))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"checkpoint {loaded.path}: its JSON file does not say which network and classes it has"
+        ) from None
+    model = build_model(name, len(classes), **options)
+    load_weights(model, loaded.weights, loaded.path)
+    return model, classes
+
+
 class Classifier:
     """A trained network and its class names.
 
@@ -53,14 +73,7 @@ class Classifier:
         choose_device(device)
         loaded = load_checkpoint(checkpoint or SHIPPED)
         self.path = loaded.path
-        try:
-            self.classes = [str(name) for name in loaded.meta["classes"]]
-            options = dict(loaded.meta["model"])
-            name = str(options.pop("name"))
-        except (KeyError, TypeError, ValueError):
-            raise InputError(
-                f"checkpoint {loaded.path}: its JSON file does not say which network and classes it has"
-            ) from None
+        self.model, self.classes = load_network(loaded)
         try:
             found = loaded.meta.get("calibration")
             self.calibration = Calibration.read(found) if found else None
@@ -68,8 +81,6 @@ class Classifier:
             raise InputError(
                 f"checkpoint {loaded.path}: its calibration is not complete; restore its JSON file, or train again"
             ) from None
-        self.model = build_model(name, len(self.classes), **options)
-        load_weights(self.model, loaded.weights, loaded.path)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Images float32 [N, 28, 28] in MNIST's form -> logits float32 [N, num_classes]."""

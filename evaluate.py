@@ -18,7 +18,7 @@ import plots
 from atomic import csv_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, to_input
 from errors import ArgumentParser, InputError, run
-from metrics import confusion_matrix, cross_entropy, format_report, summarize
+from metrics import confusion_matrix, format_report, score
 from preprocess import read_digit
 from runtime import DEVICES, tune_cpu
 
@@ -51,7 +51,7 @@ def evaluate_labelled(classifier, args) -> None:
     names, images, labels = load_labelled(args.data, classes)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
-    metrics = {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+    metrics = score(logits, labels)
     trust = classifier.calibration
     if trust:
         metrics |= calibration.measure(trust, logits, labels)

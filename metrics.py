@@ -51,6 +51,12 @@ def summarize(confusion: np.ndarray) -> dict:
     }
 
 
+def score(logits: np.ndarray, labels: np.ndarray) -> dict:
+    """`loss`, the cross-entropy, and what `summarize` says of the answers; logits [N, C], labels int [N]."""
+    confusion = confusion_matrix(labels, logits.argmax(1), logits.shape[1])
+    return {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Logits [N, C] -> probabilities [N, C]."""
     powers = np.exp(logits - logits.max(1, keepdims=True))

@@ -91,19 +91,19 @@ def best_epoch(history: list[dict]) -> int:
     return max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))["epoch"]
 
 
-def lowest_loss_epoch(history: list[dict]) -> int:
-    """The epoch with the lowest val loss."""
-    return min(history, key=lambda row: row["val_loss"])["epoch"]
+def patience_ran_out(history: list[dict], patience: int) -> bool:
+    """Whether the val loss has not fallen for `patience` epochs; never for a patience of 0."""
+    return 0 < patience <= len(history) - _lowest_loss_epoch(history)
 
 
 def overfit_epoch(history: list[dict], patience: int) -> int | None:
     """The epoch with the lowest val loss, if over-fitting began there, else None.
 
-    It did if the loss is a tenth higher at the end, or if `patience`, where it is not 0, has run out.
+    It did if the loss is a tenth higher at the end, or if the patience has run out.
     """
-    lowest = lowest_loss_epoch(history)
+    lowest = _lowest_loss_epoch(history)
     rose = history[-1]["val_loss"] > 1.1 * history[lowest - 1]["val_loss"]
-    return lowest if rose or 0 < patience <= len(history) - lowest else None
+    return lowest if rose or patience_ran_out(history, patience) else None
 
 
 def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: list[str], history: list[dict]) -> None:
@@ -157,6 +157,10 @@ def load_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightA
 def load_history(out: Path) -> list[dict]:
     """The epochs a run has behind it, oldest first."""
     return read_state(out / "last.pdopt")["history"]
+
+
+def _lowest_loss_epoch(history):
+    return min(history, key=lambda row: row["val_loss"])["epoch"]
 
 
 def _numbered(name):

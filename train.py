@@ -6,7 +6,6 @@ python train.py configs/lenet.yaml --resume        go on with a run that was sto
 python train.py configs/lenet.yaml --seeds 0 1 2   a run each (those finished are kept), mean and standard deviation
 """
 
-import json
 import math
 import shlex
 import sys
@@ -26,19 +25,18 @@ import paddle
 import paddle.nn.functional as F
 from paddle.hapi.progressbar import ProgressBar
 
-import calibration
 import plots
-from atomic import output_file, replacing
+from atomic import output_file
 from augment import AMOUNTS, augment
-from calibration import Calibration
-from checkpoint import load_checkpoint, load_weights, save_meta
+from checkpoint import load_checkpoint
 from config import FIELDS, Config, add_flags, load_config, read_settings
 from data import CLASSES, load_mnist, shuffled_batches, split, to_input
 from errors import ArgumentParser, InputError, RunError, run
-from metrics import confusion_matrix, cross_entropy, format_report, format_spread, summarize
+from metrics import format_spread, score
 from model import build_model, count_parameters, options_of, predict_logits
 from nondigits import make_nondigits
 from optim import WeightAverage, make_optimizer, make_schedule
+from report import MEANINGS_FILE, calibrate, report, write_meanings
 from run_folder import (
     RUNS,
     best_epoch,
@@ -47,9 +45,9 @@ from run_folder import (
     is_reported,
     load_history,
     load_progress,
-    lowest_loss_epoch,
     new_run,
     overfit_epoch,
+    patience_ran_out,
     save_progress,
     save_weights,
 )
@@ -58,7 +56,6 @@ METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of ea
 _NON_DIGITS = 30_000  # pictures of no digit to draw from; each is distorted anew whenever it is shown
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
-TRUST_FILE = Path("outputs") / "data.json"
 EXAMPLE = "examples/7_scan.png"
 
 
@@ -92,7 +89,7 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     """A whole run, as `main` describes it; returns its folder. Ctrl-C ends the process with how to go on."""
     sets = load_sets(config)
     parameters = count_parameters(_build(config))
-    output_file(TRUST_FILE)
+    output_file(MEANINGS_FILE)
     print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
     if not resume:
         out = new_run(config, name, out)
@@ -105,12 +102,7 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
         go_on += ["--device", device] if device != "auto" else []
         print(f"\nstopped; {done} of {config.epochs} epochs are kept; go on with\n{shlex.join(go_on)}", file=sys.stderr)
         sys.exit(130)
-    found = load_checkpoint(out).meta.get("calibration")
-    if found:
-        with replacing(TRUST_FILE) as temporary:
-            explained = {"checkpoint": str(out), **calibration.explain(found)}
-            temporary.write_text(json.dumps(explained, indent=2) + "\n", encoding="utf-8")
-        print(f"\nwhat these numbers mean: {TRUST_FILE}")
+    write_meanings(out)
     return out
 
 
@@ -166,7 +158,7 @@ def fit_and_report(
     plots.save(plots.curves(history, best_epoch(history), str(out), overfit), out / "curves.png")
     if len(calibration_set[1]):
         calibrate(config, val_set, calibration_set, out)
-    report(config, out, limit)
+    report(config.data_dir, out, limit)
 
 
 def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: bool = False) -> list[dict]:
@@ -202,13 +194,13 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         nondigits = _make_nondigits(config, train_set) if len(history) < config.epochs else None
         print(_HEADER, *map(_rows, history), sep="\n", flush=True)
         for epoch in range(len(history) + 1, config.epochs + 1):
-            if config.patience and history and epoch - 1 - lowest_loss_epoch(history) >= config.patience:
+            if history and patience_ran_out(history, config.patience):
                 print(f"stopped early: the val loss has not fallen for {config.patience} epochs")
                 break
             started = time.perf_counter()
             train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, train_set, nondigits)
             with average.applied(model):
-                val_metrics = _measure(predict_logits(model, to_input(val_set[0])), val_set[1])
+                val_metrics = score(predict_logits(model, to_input(val_set[0])), val_set[1])
                 row = {
                     "epoch": epoch,
                     "learning_rate": schedule.get_lr(),
@@ -262,57 +254,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, n
         answers[batch] = digit_logits.numpy()
         bar.update(step, loss)
     bar.clear()
-    return _measure(answers, labels)
-
-
-def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path) -> None:
-    """Find from which confidence on the best epoch's answers are trusted; into `best.json`, printed and drawn.
-
-    A run that has its test figures keeps what they were measured by.
-
-    Args:
-        config: the run's settings.
-        val_set: images uint8 [N, 28, 28] and labels int64 [N].
-        calibration_set: the same.
-        out: the run's folder.
-    """
-    best, model = _load_best(config, out)
-    if "test" not in best.meta["metrics"]:
-        val, held = ((predict_logits(model, to_input(images)), labels) for images, labels in (val_set, calibration_set))
-        found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
-        trust = Calibration.read(found)
-        best.meta["calibration"] = found
-        best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
-        save_meta(best.path, best.meta)
-        title = f"{out}: {len(held[1]):,} calibration images"
-        plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
-    print(f"\n{calibration.format_calibration(best.meta['calibration'])}")
-    print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
-
-
-def report(config: Config, out: Path, limit: int | None = None) -> None:
-    """Measure the best epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
-
-    A run that has its figures keeps them.
-
-    Args:
-        config: the run's settings.
-        out: the run's folder.
-        limit: read no more images than this.
-    """
-    best, model = _load_best(config, out)
-    metrics = best.meta["metrics"]
-    if "test" not in metrics:
-        images, labels = (part[:limit] for part in load_mnist("test", config.data_dir))
-        logits = predict_logits(model, to_input(images))
-        metrics["test"] = _measure(logits, labels)
-        if "calibration" in best.meta:
-            metrics["test"] |= calibration.measure(Calibration.read(best.meta["calibration"]), logits, labels)
-        save_meta(best.path, best.meta)
-    print(f"\ntest set, weights of epoch {best.meta['epoch']} (the best on val: {metrics['val']['accuracy']:.2%})\n")
-    print(format_report(metrics["test"], best.meta["classes"]))
-    if "coverage" in metrics["test"]:
-        print(calibration.format_trust(metrics["test"]))
+    return score(answers, labels)
 
 
 _HEADER = "epoch  part      loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
@@ -326,19 +268,6 @@ def _rows(row):
         for part in ("train", "val")
     )
     return f"{row['epoch']:5d}  {train}  {row['learning_rate']:13.6f}  {row['seconds']:7.1f}\n       {val}"
-
-
-def _measure(logits, labels):
-    """Loss and the metrics of the answers, as `metrics.summarize` names them."""
-    confusion = confusion_matrix(labels, logits.argmax(1), len(CLASSES))
-    return {"loss": cross_entropy(logits, labels), **summarize(confusion)}
-
-
-def _load_best(config, out):
-    best = load_checkpoint(out)
-    model = _build(config)
-    load_weights(model, best.weights, best.path)
-    return best, model
 
 
 class _ProgressBar:

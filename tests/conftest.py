@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import load_mnist
+from checkpoint import load_checkpoint, read_state
+from config import Config
+from data import load_mnist, split
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,3 +54,60 @@ def script(name, *arguments, cwd=ROOT, timeout=600, **environment):
         text=True,
         timeout=timeout,
     )
+
+
+def assert_one_line_error(done, *parts, status=2):
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("data: ")]
+    assert done.returncode == status, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+SETTINGS = {
+    "batch_size": 50,
+    "epochs": 4,
+    "optimizer": "adamw",
+    "schedule": "one-cycle",
+    "weight_decay": 0.01,
+    "ema_decay": 0.9,
+    "label_smoothing": 0.1,
+    "calibration_fraction": 0.1,
+    "non_digits": 8,
+    "rotation": 10.0,
+    "shift": 2.0,
+    "seed": 3,
+}
+
+
+@pytest.fixture
+def config(small_data):
+    return Config(data_dir=str(small_data), **SETTINGS)
+
+
+def parts(config):
+    images, labels = load_mnist("train", config.data_dir)
+    train, val, _ = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
+    return [(images[part], labels[part]) for part in (train, val)]
+
+
+def state(out):
+    """All that a run leaves, without the times."""
+    progress = read_state(out / "last.pdopt")
+    for row in progress["history"]:
+        row.pop("seconds")
+    return progress, load_checkpoint(out).weights, load_checkpoint(out / "last.pdparams").weights
+
+
+def assert_same(first, second):
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_array_equal(first, second)

@@ -28,6 +28,7 @@ LEVELS = [
     {"config", "runtime", "preprocess", "augment", "plots", "model", "mnist_files"},
     {"data", "checkpoint", "optim", "nondigits"},
     {"classifier", "run_folder"},
+    {"report"},
     SCRIPTS,
 ]
 
