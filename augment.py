@@ -3,10 +3,11 @@
 import cv2
 import numpy as np
 
-AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke")
+AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke", "edges", "cut")
 
 _CHUNK = 1024  # cv2.remap takes at most 32,767 rows: 1,024 padded images of 30 rows fit
 _KNOTS = 5  # the elastic field is drawn on 5x5 points and smooth between them
+_MIDDLE = 100  # the grey level in the middle of an edge: strokes keep their width if cut off there
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -20,6 +21,8 @@ def augment(
     shift: float = 0.0,
     elastic: float = 0.0,
     stroke: float = 0.0,
+    edges: float = 0.0,
+    cut: float = 0.0,
 ) -> np.ndarray:
     """Distort each image by its own random amounts, all uniform, with bilinear interpolation; black moves in.
 
@@ -33,6 +36,9 @@ def augment(
         shift: largest move along each axis, in pixels.
         elastic: largest move of a knot of a smooth random field, in pixels (after Simard et al. 2003, section 2).
         stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
+        edges: largest change of how hard the strokes' edges are, softer (1: as a blur over 3x3 pixels leaves them) or
+            harder (1: as a scan in black and white has them); at most 1.
+        cut: most that is cut off at one side of what is drawn, in pixels; half of the images stay whole.
 
     Returns:
         uint8 [N, H, W].
@@ -43,6 +49,10 @@ def augment(
         images = np.concatenate([_sample(images[i : i + _CHUNK], source[i : i + _CHUNK]) for i in chunks])
     if stroke:
         images = _change_strokes(images, rng.uniform(-stroke, stroke, len(images)))
+    if edges:
+        images = _change_edges(images, rng.uniform(-edges, edges, len(images)))
+    if cut:
+        images = _cut(images, rng.integers(4, size=len(images)), rng.uniform(-cut, cut, len(images)))
     return images
 
 
@@ -101,3 +111,26 @@ def _change_strokes(images, change):
     weight = (np.abs(change) / 2).astype(np.float32)[:, None, None]
     goal = np.where(change[:, None, None] > 0, thick, thin)
     return (images + weight * (goal - images) + 0.5).astype(np.uint8)
+
+
+def _change_edges(images, change):
+    """Softer (change > 0): mix with a blur. Harder: more contrast about a grey level that keeps the strokes' width."""
+    count, height, width = images.shape
+    tall = np.pad(images, ((0, 0), (1, 1), (0, 0))).reshape(-1, width)
+    soft = cv2.blur(tall, (3, 3)).reshape(count, height + 2, width)[:, 1:-1].astype(np.float32)
+    change = change.astype(np.float32)[:, None, None]
+    hard = np.clip((images - np.float32(_MIDDLE)) / np.maximum(1 + change, 0.1) + _MIDDLE, 0, 255)
+    return np.where(change > 0, images + change * (soft - images), hard).astype(np.uint8)
+
+
+def _cut(images, sides, amounts):
+    """Clear the outermost `amounts` pixels (none if negative) of what is drawn: at the top, right, bottom or left."""
+    images = images.copy()
+    for side in range(4):
+        chosen = np.flatnonzero((sides == side) & (amounts > 0))
+        turned = np.rot90(images[chosen], side, (1, 2))
+        top = (turned.max(2) > _MIDDLE).argmax(1)
+        rows = np.arange(turned.shape[1])
+        kept = rows >= (top + np.rint(amounts[chosen]))[:, None]
+        images[chosen] = np.rot90(turned * kept[:, :, None], -side, (1, 2))
+    return images

@@ -22,6 +22,8 @@ class Config:
     model: str = _setting("lenet", "network", choices=("lenet", "extended"))
     activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
 
+    fine_tune: str = _setting("", "weights to start from instead of chance: a checkpoint of the same network")
+
     data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
     val_fraction: float = _setting(0.04, "share of the training images that chooses the epoch", low=0.001, high=0.5)
     calibration_fraction: float = _setting(
@@ -39,6 +41,7 @@ class Config:
     ema_decay: float = _setting(
         0.0, "exponential moving average of the weights, decay a step; 0: off", low=0.0, high=0.99999
     )
+    keep: str = _setting("best", "weights to keep: of the epoch best on val, or of the last", choices=("best", "last"))
     patience: int = _setting(0, "stop after this many epochs without a better val loss; 0: never", low=0, high=100_000)
 
     max_error: float = _setting(0.002, "trust: largest share of the accepted answers to be wrong", low=1e-6, high=0.5)
@@ -48,6 +51,9 @@ class Config:
     )
 
     non_digits: int = _setting(0, "pictures of no digit shown beside each batch", low=0, high=65536)
+    forms: int = _setting(0, "digits of forms MNIST lacks, drawn, shown beside each batch", low=0, high=65536)
+    extra: str = _setting("", "folder with drawings of your own to learn, in folders 0 to 9; empty: none")
+    extra_per_batch: int = _setting(24, "of these, shown beside each batch", low=1, high=65536)
     rotation: float = _setting(0.0, "augmentation: largest rotation, degrees", low=0.0, high=180.0)
     scale: float = _setting(0.0, "augmentation: largest relative change of size", low=0.0, high=0.9)
     aspect: float = _setting(0.0, "augmentation: largest relative change of width by height", low=0.0, high=0.9)
@@ -55,6 +61,8 @@ class Config:
     shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=28.0)
     elastic: float = _setting(0.0, "augmentation: largest move of a knot of a smooth field, pixels", low=0.0, high=8.0)
     stroke: float = _setting(0.0, "augmentation: largest change of the strokes' width, pixels", low=0.0, high=2.0)
+    edges: float = _setting(0.0, "augmentation: largest change of the edges, softer or harder", low=0.0, high=1.0)
+    cut: float = _setting(0.0, "augmentation: most that is cut off at one side, pixels", low=0.0, high=10.0)
 
     seed: int = _setting(0, "seed of the split, the weights, the order and the augmentation", low=0, high=2**31 - 1)
 

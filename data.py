@@ -13,6 +13,7 @@ import numpy as np
 
 from errors import InputError
 from mnist_files import FILES, parse_idx, read_mnist
+from preprocess import read_digit
 
 CLASSES = tuple("0123456789")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
@@ -101,6 +102,41 @@ def find_images(paths: list[Path]) -> list[Path]:
             raise InputError(f"{path}: no pictures in this folder ({' '.join(IMAGE_SUFFIXES)})")
         found += pictures
     return found
+
+
+def load_pictures(folder: Path, classes: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Load pictures of digits that lie in a folder a class, as folder/7/mine.png.
+
+    Args:
+        folder: where the class folders are.
+        classes: the class names, in the order of the labels.
+
+    Returns:
+        The path of each, images float32 [N, 28, 28] in MNIST's form, labels int64 [N]. What cannot be read is left out,
+        and said so.
+
+    Raises:
+        InputError: no such folder, a folder in it that is no class, or nothing to read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    names, images, labels = [], [], []
+    for path in find_images([folder]):
+        truth = path.relative_to(folder).parts[0]
+        if truth not in classes:
+            raise InputError(
+                f"{path}: '{truth}' is not a class; {folder} needs its pictures in folders called {' '.join(classes)}"
+            )
+        try:
+            images.append(read_digit(path))
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        names.append(str(path))
+        labels.append(classes.index(truth))
+    if not images:
+        raise InputError(f"{folder}: none of its pictures can be read")
+    return names, np.stack(images), np.array(labels)
 
 
 def to_input(images: np.ndarray) -> np.ndarray:

@@ -16,10 +16,9 @@ import numpy as np
 import calibration
 import plots
 from atomic import csv_file, output_folder, write_csv
-from data import find_images, holds_mnist, load_mnist, to_input
+from data import find_images, holds_mnist, load_mnist, load_pictures, to_input
 from errors import ArgumentParser, InputError, run
 from metrics import confusion_matrix, format_report, score
-from preprocess import read_digit
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
@@ -134,23 +133,7 @@ def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray,
         return [f"test/{i:05d}" for i in range(len(labels))], to_input(images)[:, 0], labels
     if not folder.is_dir():
         raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
-    names, images, labels = [], [], []
-    for path in find_images([folder]):
-        truth = path.relative_to(folder).parts[0]
-        if truth not in classes:
-            raise InputError(
-                f"{path}: '{truth}' is not a class; {folder} needs its pictures in folders called {' '.join(classes)}"
-            )
-        try:
-            images.append(read_digit(path))
-        except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        names.append(str(path))
-        labels.append(classes.index(truth))
-    if not images:
-        raise InputError(f"{folder}: none of its pictures can be read")
-    return names, np.stack(images), np.array(labels)
+    return load_pictures(folder, classes)
 
 
 def _truth(path, folder, classes):

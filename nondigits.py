@@ -144,10 +144,11 @@ def _mirror(rng, digit):
 
 
 def _overlap(rng, digit):
-    """Two digits over each other, as light or as ink, often one or both upside down."""
-    first = digit()
-    second = digit(*_TURNED) if rng.random() < 0.7 else digit()
-    if rng.random() < 0.7:
+    """Two digits over each other, as light or as ink: two different ones, or one or both upside down."""
+    if rng.random() < 0.5:
+        first, second = map(digit, rng.choice(10, 2, replace=False).tolist())
+    else:
+        first, second = digit(), digit(*_TURNED)
         second = second[::-1, ::-1] if rng.random() < 0.5 else second[::-1]
         first = first[::-1, ::-1] if rng.random() < 0.4 else first
     if rng.random() < 0.5:
@@ -181,11 +182,10 @@ def _noise(rng):
     kind, side = rng.integers(6), int(rng.integers(SIDE, 2 * SIDE))
     if kind == 0:
         return np.full((side, side), rng.integers(256), np.uint8)
-    noise = rng.random((side, side), dtype=np.float32)
     if kind == 1:
-        noise = rng.normal(0.5, rng.uniform(0.1, 0.5), (side, side)).astype(np.float32)
+        noise = rng.normal(0.5, rng.uniform(0.1, 0.5), (side, side))
     elif kind in (2, 3):
-        noise = cv2.GaussianBlur(noise, None, rng.uniform(0.7, 6))
+        noise = cv2.GaussianBlur(rng.random((side, side), dtype=np.float32), None, rng.uniform(0.7, 6))
         noise = (noise - noise.min()) / np.ptp(noise)
         if kind == 3:
             noise = (noise > np.quantile(noise, rng.uniform(0.3, 0.8))).astype(np.float32)
@@ -195,7 +195,7 @@ def _noise(rng):
         for _ in range(rng.integers(1, 5)):
             (u, v), spread = rng.uniform(0.15, 0.85, 2), rng.uniform(0.05, 0.25)
             noise += np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * spread**2))
-    elif kind == 5:
+    else:
         y, x = np.mgrid[:side, :side]
         angle = rng.uniform(0, np.pi)
         noise = 0.5 + 0.5 * np.sin((x * np.cos(angle) + y * np.sin(angle)) / rng.uniform(0.8, 3))

@@ -18,12 +18,12 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def curves(history: list[dict], best_epoch: int, title: str, overfit_epoch: int | None = None) -> Figure:
+def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int | None = None) -> Figure:
     """Loss and accuracy of train and val over the epochs, the chosen epoch marked, and where over-fitting began.
 
     Args:
         history: a dict an epoch with `epoch train_loss train_accuracy val_loss val_accuracy`.
-        best_epoch: the epoch whose weights were kept.
+        kept_epoch: the epoch whose weights were kept.
         title: name of the run.
         overfit_epoch: the epoch after which the val loss rose, if it did.
     """
@@ -40,7 +40,7 @@ def curves(history: list[dict], best_epoch: int, title: str, overfit_epoch: int 
                 label=label,
                 marker="." if len(epochs) < 12 else "",
             )
-        axes.axvline(best_epoch, color=_GREY, linestyle=":", label=f"best on val: epoch {best_epoch}")
+        axes.axvline(kept_epoch, color=_GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
         if overfit_epoch and overfit_epoch < epochs[-1]:
             axes.axvspan(
                 overfit_epoch,

@@ -18,7 +18,7 @@ MEANINGS_FILE = Path("outputs") / "data.json"
 
 
 def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path) -> None:
-    """Find from which confidence on the best epoch's answers are trusted; into `best.json`, printed and drawn.
+    """Find from which confidence on the kept epoch's answers are trusted; into `best.json`, printed and drawn.
 
     A run that has its test figures keeps what they were measured by.
 
@@ -44,7 +44,7 @@ def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path)
 
 
 def report(data_dir: str, out: Path, limit: int | None = None) -> None:
-    """Measure the best epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
+    """Measure the kept epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
 
     A run that has its figures keeps them.
 
@@ -63,7 +63,7 @@ def report(data_dir: str, out: Path, limit: int | None = None) -> None:
         if "calibration" in best.meta:
             metrics["test"] |= calibration.measure(Calibration.read(best.meta["calibration"]), logits, labels)
         save_meta(best.path, best.meta)
-    print(f"\ntest set, weights of epoch {best.meta['epoch']} (the best on val: {metrics['val']['accuracy']:.2%})\n")
+    print(f"\ntest set, weights of epoch {best.meta['epoch']} (val: {metrics['val']['accuracy']:.2%})\n")
     print(format_report(metrics["test"], best.meta["classes"]))
     if "coverage" in metrics["test"]:
         print(calibration.format_trust(metrics["test"]))

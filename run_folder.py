@@ -86,8 +86,13 @@ def is_reported(folder: Path) -> bool:
     return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
 
 
-def best_epoch(history: list[dict]) -> int:
-    """The epoch with the highest val accuracy; of equals, the latest, where the schedule has settled most."""
+def kept_epoch(history: list[dict], keep: str) -> int:
+    """The epoch whose weights are `best`: the last, or with the highest val accuracy and of equals the latest.
+
+    A schedule that ends at a learning rate of 0 has settled most in its last epoch, whatever a small val says.
+    """
+    if keep == "last":
+        return history[-1]["epoch"]
     return max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))["epoch"]
 
 
@@ -119,7 +124,7 @@ def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: lis
         "versions": versions(),
         "commit": _commit(),
     }
-    for name in ["last", "best"] if best_epoch(history) == row["epoch"] else ["last"]:
+    for name in ["last", "best"] if kept_epoch(history, config.keep) == row["epoch"] else ["last"]:
         save_checkpoint(out, name, model, meta)
 
 

@@ -4,6 +4,7 @@ python train.py                                    configs/lenet.yaml into check
 python train.py configs/tutorial.yaml --epochs 2   any setting is a flag
 python train.py configs/lenet.yaml --resume        go on with a run that was stopped
 python train.py configs/lenet.yaml --seeds 0 1 2   a run each (those finished are kept), mean and standard deviation
+python train.py configs/extended.yaml --fine-tune checkpoints/shipped/extended --extra inputs/mine     learn a hand
 """
 
 import math
@@ -28,10 +29,11 @@ from paddle.hapi.progressbar import ProgressBar
 import plots
 from atomic import output_file
 from augment import AMOUNTS, augment
-from checkpoint import load_checkpoint
+from checkpoint import load_checkpoint, load_weights
 from config import FIELDS, Config, add_flags, load_config, read_settings
-from data import CLASSES, load_mnist, shuffled_batches, split, to_input
+from data import CLASSES, load_mnist, load_pictures, shuffled_batches, split, to_input
 from errors import ArgumentParser, InputError, RunError, run
+from forms import make_forms
 from metrics import format_spread, score
 from model import build_model, count_parameters, options_of, predict_logits
 from nondigits import make_nondigits
@@ -39,10 +41,10 @@ from optim import WeightAverage, make_optimizer, make_schedule
 from report import MEANINGS_FILE, calibrate, report, write_meanings
 from run_folder import (
     RUNS,
-    best_epoch,
     check_free,
     find_run,
     is_reported,
+    kept_epoch,
     load_history,
     load_progress,
     new_run,
@@ -53,7 +55,13 @@ from run_folder import (
 )
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
-_NON_DIGITS = 30_000  # pictures of no digit to draw from; each is distorted anew whenever it is shown
+NO_DIGIT = len(CLASSES)  # label of a picture of none
+# What the network is to find by label: the digit's class, or all classes as probable ("outlier exposure", Hendrycks et
+# al. 2019, section 3).
+_TARGETS = np.vstack([np.eye(len(CLASSES)), np.full(len(CLASSES), 1 / len(CLASSES))]).astype(np.float32)
+_POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
+# The schedule of a YAML file is for weights of chance. These settings count over it, and flags over these.
+_FINE_TUNING = {"epochs": 1, "learning_rate": 0.0005, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
 EXAMPLE = "examples/7_scan.png"
@@ -70,10 +78,11 @@ def main(argv: list[str] | None = None) -> None:
         train_seeds(args.seeds, Path(path), overrides, args.out or RUNS / f"{Path(path).stem}-seeds", args.device)
         return
     out = args.out
+    name = Path(path).stem + ("-fine-tuned" if "fine_tune" in overrides else "")
     if args.resume:
-        out, config = find_run(Path(path).stem, out, read_settings(args.config, overrides))
+        out, config = find_run(name, out, read_settings(args.config, overrides))
     else:
-        config = load_config(path, overrides)
+        config = _load_config(path, overrides)
         check_free(out)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
             fit_and_report(replace(config, epochs=1), *sets, Path(folder), limit=config.batch_size)
         print("\ndry run: every part works, nothing was kept")
         return
-    out = train_run(config, Path(path).stem, out, args.resume, args.device)
+    out = train_run(config, name, out, args.resume, args.device)
     print(f"\npython predict.py {EXAMPLE} --checkpoint {shlex.quote(str(out))}")
 
 
@@ -112,7 +121,7 @@ def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, devic
     for seed in seeds:  # all is checked before the first of them starts
         out = base / str(seed)
         resume = (out / "last.pdopt").exists()
-        config = load_config(path, overrides | {"seed": str(seed)})
+        config = _load_config(path, overrides | {"seed": str(seed)})
         if resume:
             find_run(path.stem, out, asdict(config))
         else:
@@ -125,22 +134,30 @@ def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, devic
     print(f"\n{path.stem} on the test set\n\n{format_spread(seeds, rows)}")
 
 
-def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple, tuple]:
-    """Load the training images and split them.
+def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple, tuple, tuple | None]:
+    """Load the training images and split them, and the drawings of `config.extra`.
 
     Args:
         config: the run's settings.
         limit: keep no more images than this of each part.
 
     Returns:
-        The train, the val and the calibration part, each images uint8 [N, 28, 28] and labels int64 [N].
+        The train, the val and the calibration part, and the drawings if there are any: each images uint8 [N, 28, 28]
+        and labels int64 [N].
+
+    Raises:
+        InputError: `config.data_dir` is no set of MNIST's form, or `config.extra` no folder of labelled pictures.
     """
     images, labels = load_mnist("train", config.data_dir)
     parts = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    sets = tuple((images[part[:limit]], labels[part[:limit]]) for part in parts)
+    sets = [(images[part[:limit]], labels[part[:limit]]) for part in parts]
     counts = (f"{len(part):,} {name}" for (part, _), name in zip(sets, ("train", "val", "calibration"), strict=True))
     print(f"images: {', '.join(counts)}", flush=True)
-    return sets
+    if not config.extra:
+        return *sets, None
+    _, drawings, truths = load_pictures(Path(config.extra), list(CLASSES))
+    print(f"{config.extra}: {len(truths):,} drawings", flush=True)
+    return *sets, (np.rint(255 * drawings).astype(np.uint8), truths)
 
 
 def fit_and_report(
@@ -148,20 +165,23 @@ def fit_and_report(
     train_set: tuple,
     val_set: tuple,
     calibration_set: tuple,
+    extra_set: tuple | None,
     out: Path,
     resume: bool = False,
     limit: int | None = None,
 ) -> None:
     """Train, draw the curves, calibrate, and report the test set; arguments as the functions for these have them."""
-    history = fit(config, train_set, val_set, out, resume)
+    history = fit(config, train_set, val_set, out, resume, extra_set)
     overfit = overfit_epoch(history, config.patience)
-    plots.save(plots.curves(history, best_epoch(history), str(out), overfit), out / "curves.png")
+    plots.save(plots.curves(history, kept_epoch(history, config.keep), str(out), overfit), out / "curves.png")
     if len(calibration_set[1]):
         calibrate(config, val_set, calibration_set, out)
     report(config.data_dir, out, limit)
 
 
-def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: bool = False) -> list[dict]:
+def fit(
+    config: Config, train_set: tuple, val_set: tuple, out: Path, resume: bool = False, extra_set: tuple | None = None
+) -> list[dict]:
     """Train, writing `best` and `last` to `out` after each epoch.
 
     Args:
@@ -170,6 +190,7 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         val_set: the same, to choose the epoch by.
         out: the run's folder.
         resume: go on from `out/last.pdopt`, to the same weights bit for bit as if the run had never stopped.
+        extra_set: drawings to fit beside the train set, of the same form.
 
     Returns:
         A dict an epoch: `epoch learning_rate`, of train and val each `loss accuracy precision recall macro_f1 f1`
@@ -182,6 +203,9 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
     with paddle.utils.unique_name.guard():
         paddle.seed(config.seed)
         model = _build(config)
+        if config.fine_tune and not resume:
+            start = load_checkpoint(config.fine_tune)
+            load_weights(model, start.weights, start.path)
         schedule = make_schedule(config, steps_per_epoch=math.ceil(len(train_set[1]) / config.batch_size))
         optimizer = make_optimizer(config, schedule, model)
         average = WeightAverage(model, config.ema_decay)
@@ -191,14 +215,14 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
         else:
             save_progress(out, model, optimizer, average, history)
 
-        nondigits = _make_nondigits(config, train_set) if len(history) < config.epochs else None
+        beside = make_beside(config, train_set, extra_set) if len(history) < config.epochs else []
         print(_HEADER, *map(_rows, history), sep="\n", flush=True)
         for epoch in range(len(history) + 1, config.epochs + 1):
             if history and patience_ran_out(history, config.patience):
                 print(f"stopped early: the val loss has not fallen for {config.patience} epochs")
                 break
             started = time.perf_counter()
-            train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, train_set, nondigits)
+            train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, train_set, beside)
             with average.applied(model):
                 val_metrics = score(predict_logits(model, to_input(val_set[0])), val_set[1])
                 row = {
@@ -211,37 +235,52 @@ def fit(config: Config, train_set: tuple, val_set: tuple, out: Path, resume: boo
                 history.append(row)
                 save_weights(out, model, config, list(CLASSES), history)
             save_progress(out, model, optimizer, average, history)
-            print(_rows(row) + ("  best" if best_epoch(history) == epoch else ""), flush=True)
+            print(_rows(row) + ("  best" if kept_epoch(history, config.keep) == epoch else ""), flush=True)
     return history
 
 
-def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, nondigits) -> dict:
-    """One pass over the training images, in an order that (seed, epoch) alone decides; metrics of its answers.
+def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """What the network sees beside each batch of training images: drawn digits, the user's own, pictures of no digit.
 
-    Beside each batch of digits the network sees pictures of none, and learns to find all classes as probable then
-    ("outlier exposure", Hendrycks et al. 2019).
+    Returns:
+        For each kind images uint8 [M, 28, 28] to choose from, labels int64 [M] in 0..9 or `NO_DIGIT`, and how many of
+        them a step.
     """
+    beside = []
+    steps = config.epochs * math.ceil(len(train_set[1]) / config.batch_size)
+    if extra_set:
+        beside.append((*extra_set, config.extra_per_batch))
+    if config.forms:
+        count = min(_POOL, steps * config.forms)
+        print(f"drawing {count:,} digits", file=sys.stderr)
+        beside.append((*make_forms(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
+    if config.non_digits:
+        count = min(_POOL, steps * config.non_digits)
+        print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
+        images = make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
+        beside.append((images, np.full(count, NO_DIGIT), config.non_digits))
+    return beside
+
+
+def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, beside) -> dict:
+    """One pass over the training images, in an order that (seed, epoch) alone decides; metrics of its answers."""
     images, labels = train_set
     rng = np.random.default_rng([config.seed, epoch])
     paddle.seed(int(rng.integers(2**31)))  # for dropout
     bar = _ProgressBar(math.ceil(len(labels) / config.batch_size))
     amounts = {name: getattr(config, name) for name in AMOUNTS}
-    all_alike = paddle.full([config.non_digits, len(CLASSES)], 1 / len(CLASSES))
     answers = np.empty((len(labels), len(CLASSES)), np.float32)
     for step, batch in enumerate(shuffled_batches(len(labels), config.batch_size, rng), 1):
-        shown = images[batch]
-        if config.non_digits:
-            shown = np.concatenate([shown, nondigits[rng.integers(len(nondigits), size=config.non_digits)]])
-        x = paddle.to_tensor(to_input(augment(shown, rng, **amounts)))  # [B + non_digits, 1, 28, 28]
-        y = paddle.to_tensor(labels[batch])  # [B]
+        shown, shown_labels = [images[batch]], [labels[batch]]
+        for other_images, other_labels, count in beside:
+            chosen = rng.integers(len(other_labels), size=count)
+            shown.append(other_images[chosen])
+            shown_labels.append(other_labels[chosen])
+        x = paddle.to_tensor(to_input(augment(np.concatenate(shown), rng, **amounts)))  # [S, 1, 28, 28]
+        y = paddle.to_tensor(_TARGETS[np.concatenate(shown_labels)])  # [S, 10]
 
-        digit_logits = logits = model(x)
-        if config.non_digits:
-            digit_logits, other_logits = logits[: len(batch)], logits[len(batch) :]
-        loss = F.cross_entropy(digit_logits, y, label_smoothing=config.label_smoothing)
-        if config.non_digits:
-            other_loss = F.cross_entropy(other_logits, all_alike, soft_label=True)
-            loss = (len(batch) * loss + config.non_digits * other_loss) / len(shown)
+        logits = model(x)  # [S, 10]
+        loss = F.cross_entropy(logits, y, soft_label=True, label_smoothing=config.label_smoothing)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -251,7 +290,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, n
         loss = loss.item()
         if not math.isfinite(loss):
             raise RunError(f"the loss is {loss} in epoch {epoch}, step {step}; try a lower learning_rate")
-        answers[batch] = digit_logits.numpy()
+        answers[batch] = logits[: len(batch)].numpy()
         bar.update(step, loss)
     bar.clear()
     return score(answers, labels)
@@ -312,17 +351,28 @@ def _parse(argv):
     return args, overrides
 
 
+def _load_config(path, overrides):
+    """The config; for fine-tuning with the settings for that, and the split of the data that the weights come from."""
+    config = load_config(path, overrides)
+    if not config.fine_tune:
+        return config
+    start = load_checkpoint(config.fine_tune).meta
+    model, trained = start.get("model", {}).get("name"), start.get("config")
+    if not trained or model != config.model:
+        wrong = f"are of {model}, the config is of {config.model}" if trained else "do not say how they were trained"
+        raise InputError(f"--fine-tune {config.fine_tune}: these weights {wrong}")
+    # What they are calibrated by, they must not have seen.
+    parts = {name: trained[name] for name in ("seed", "val_fraction", "calibration_fraction")}
+    for name, value in parts.items():
+        if name in overrides and getattr(config, name) != value:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag}: the weights to fine-tune were trained with {value}; leave it out")
+    settings = {name: str(value) for name, value in (_FINE_TUNING | parts).items()}
+    return load_config(path, settings | overrides)
+
+
 def _build(config):
     return build_model(config.model, len(CLASSES), **options_of(config.model, asdict(config)))
-
-
-def _make_nondigits(config, train_set):
-    """A pool to draw from, uint8 [M, 28, 28], if the config wants any."""
-    if not config.non_digits:
-        return None
-    count = min(_NON_DIGITS, len(train_set[1]))
-    print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
-    return make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
 
 
 if __name__ == "__main__":

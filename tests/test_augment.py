@@ -120,3 +120,37 @@ def test_batches_beyond_what_one_opencv_call_takes():
     changed = augment(images, np.random.default_rng(0), shift=1)
     assert changed.shape == images.shape
     assert (changed.reshape(2500, -1).max(1) > 100).all()
+
+
+def test_edges_grow_softer_and_harder_and_the_stroke_keeps_its_place():
+    line = np.zeros((1, 28, 28), np.uint8)
+    line[0, :, 10:14] = 255
+    line[0, :, [9, 14]] = 100
+    changed = augmented(line, edges=1)[:, 14].astype(int)
+    greys = ((changed > 10) & (changed < 245)).sum(1)
+    assert greys.min() == 2  # the harder stay at the middle grey, where an edge is
+    assert greys.max() >= 4
+    assert (changed[:, 8] > 10).any()
+    assert (changed[:, 11:13] > 200).all()
+    assert (changed[:, :7] == 0).all()
+    assert (np.abs((changed * np.arange(28)).sum(1) / changed.sum(1) - 11.5) < 0.01).all()
+
+
+def test_harder_edges_are_black_and_white():
+    ramp = np.linspace(0, 255, 28).astype(np.uint8) * np.ones((1, 28, 1), np.uint8)
+    inner = augmented(ramp, edges=1)[:, 14, 4:-4].astype(int)
+    steps = np.abs(np.diff(inner)).max(1)
+    assert steps.max() > 60  # the plain ramp has steps of 9 or 10
+    assert np.median(steps) < 30
+
+
+def test_cut_clears_up_to_its_amount_at_one_side_and_leaves_half_whole():
+    square = np.zeros((1, 28, 28), np.uint8)
+    square[0, 8:20, 8:20] = 255
+    cut = augmented(square, count=2000, cut=3)
+    heights, widths = (cut.max(2) > 0).sum(1), (cut.max(1) > 0).sum(1)
+    assert {*heights.tolist(), *widths.tolist()} == {9, 10, 11, 12}
+    assert ((heights == 12) | (widths == 12)).all()  # one side only
+    assert 0.5 < ((heights == 12) & (widths == 12)).mean() < 0.65
+    for side in (cut[:, 8].max(1), cut[:, 19].max(1), cut[:, :, 8].max(1), cut[:, :, 19].max(1)):
+        assert 0.07 < (side == 0).mean() < 0.15

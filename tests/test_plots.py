@@ -18,7 +18,7 @@ def texts(figure):
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])
 def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
-    figure = plots.curves(HISTORY[:epochs], best_epoch=epochs, title="some run")
+    figure = plots.curves(HISTORY[:epochs], kept_epoch=epochs, title="some run")
     marks = [
         line
         for axes in figure.axes
@@ -26,15 +26,15 @@ def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
         if set(line.get_xdata()) == {epochs} and len(line.get_xdata()) == 2
     ]
     assert len(marks) == 2
-    assert f"best on val: epoch {epochs}" in texts(figure)
+    assert f"kept: epoch {epochs}" in texts(figure)
     plots.save(figure, tmp_path / "curves.png")
     assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 1080
 
 
 def test_curves_mark_where_over_fitting_began():
-    figure = plots.curves(HISTORY, best_epoch=30, title="some run", overfit_epoch=12)
+    figure = plots.curves(HISTORY, kept_epoch=30, title="some run", overfit_epoch=12)
     assert "over-fitting: val loss above that of epoch 12" in texts(figure)
-    assert not any("over-fitting" in text for text in texts(plots.curves(HISTORY, best_epoch=30, title="some run")))
+    assert not any("over-fitting" in text for text in texts(plots.curves(HISTORY, kept_epoch=30, title="some run")))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.8])

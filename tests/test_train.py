@@ -27,7 +27,7 @@ from config import Config, load_config
 from errors import RunError
 from model import build_model
 from optim import WeightAverage, make_optimizer, make_schedule
-from run_folder import best_epoch, overfit_epoch
+from run_folder import kept_epoch, overfit_epoch
 
 # What a run leaves
 
@@ -240,8 +240,8 @@ def row(epoch, val_accuracy, val_loss):
 
 
 def test_the_best_epoch_is_by_accuracy_and_of_equals_the_latest():
-    assert best_epoch([row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.94, 0.1)]) == 2
-    assert best_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)]) == 3
+    assert kept_epoch([row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.94, 0.1)], "best") == 2
+    assert kept_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)], "best") == 3
 
 
 def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monkeypatch, capsys):

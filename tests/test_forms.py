@@ -1,0 +1,38 @@
+"""Drawn digits: in MNIST's form, of all classes, and decided by the generator alone."""
+
+import numpy as np
+
+from classifier import Classifier
+from forms import draw_form, make_forms
+
+
+def test_the_generator_decides_everything():
+    first, second, other = (make_forms(40, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_they_have_the_form_of_mnist_all_classes_and_no_two_are_alike():
+    images, labels = make_forms(500, np.random.default_rng(0))
+    assert images.shape == (500, 28, 28)
+    assert images.dtype == np.uint8
+    assert np.bincount(labels).min() > 30
+    assert len({image.tobytes() for image in images}) == 500
+    mass = images.astype(float) / images.sum((1, 2), keepdims=True)
+    centres = np.stack([mass.sum(2) @ np.arange(28), mass.sum(1) @ np.arange(28)], 1)
+    assert np.abs(centres - 14).max() < 1.5  # a tall or wide digit has less room to be moved
+
+
+def test_nothing_is_cut_off_at_the_edge_of_the_square():
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        pictures = np.stack([draw_form(label, rng) for _ in range(60)])
+        edge = np.concatenate([pictures[:, [0, -1]].max(2), pictures[:, :, [0, -1]].max(1)], 1)
+        assert (edge.max(1) > 128).mean() < 0.05
+
+
+def test_the_shipped_network_has_learnt_them():
+    images, labels = make_forms(1000, np.random.default_rng(99))
+    classifier = Classifier()
+    assert (classifier.logits(images.astype(np.float32) / 255).argmax(1) == labels).mean() > 0.98
