@@ -235,7 +235,8 @@ def fit(
                 history.append(row)
                 save_weights(out, model, config, list(CLASSES), history)
             save_progress(out, model, optimizer, average, history)
-            print(_rows(row) + ("  best" if kept_epoch(history, config.keep) == epoch else ""), flush=True)
+            is_best = config.keep == "best" and kept_epoch(history, config.keep) == epoch
+            print(_rows(row) + ("  best" if is_best else ""), flush=True)
     return history
 
 
