@@ -11,13 +11,15 @@ SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
 CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
 
-_WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
+WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
+INK = 0.2  # from this share of full ink on, pixels that touch belong together
+SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
+
 _EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
 _TOLERANCE = 8.0  # grey levels around the background that are background too
 _RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
 _MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
-_SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _LAST_BYTES = {_JPEG: b"\xff\xd9", _PNG: b"IEND"}  # what a whole file has near its end
@@ -84,15 +86,52 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     Raises:
         BlankImage: no ink was found.
     """
+    return to_form(_clean(find_ink(image)))
+
+
+def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
+    """Take away what is behind the ink.
+
+    Args:
+        image: as `to_mnist` takes it.
+        side: a picture with a longer side is shrunk to it first, pixels.
+
+    Returns:
+        float32 [h, w] in [0, 1], ink bright; of the picture's aspect, its longer side at most `side`.
+
+    Raises:
+        BlankImage: no ink was found.
+    """
     grey = _to_grey(image)
-    shrink = _WORKING_SIDE / max(grey.shape)
+    shrink = side / max(grey.shape)
     if shrink < 1:
-        size = [max(1, round(side * shrink)) for side in grey.shape[::-1]]
+        size = [max(1, round(length * shrink)) for length in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    ink = _clean(_ink(grey))
+    return _ink(grey)
+
+
+def find_pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The connected pieces of ink.
+
+    Returns:
+        The number of the piece each pixel belongs to, int32 [h, w], 0 for none; boxes int [pieces, 4] (x, y, width,
+        height) and amounts of ink, float [pieces], of piece 1 on.
+    """
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats((ink > INK).astype(np.uint8), connectivity=8)
+    amounts = np.bincount(pieces.ravel(), weights=ink.ravel(), minlength=count)
+    return pieces, stats[1:, :4], amounts[1:]
+
+
+def keep_pieces(ink: np.ndarray, pieces: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The ink of the pieces chosen, bool [pieces], with the soft edge of their strokes."""
+    mask = np.append(False, kept)[pieces].astype(np.uint8)
+    return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
+
+
+def to_form(ink: np.ndarray) -> np.ndarray:
+    """Ink [h, w], some of it above 0, cropped, scaled into MNIST's box and centred: float32 [28, 28] in [0, 1]."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centre(_fit_box(ink))
+    return _centre(_fit_box(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
 
 
 def count_figures(image: np.ndarray) -> int:
@@ -193,12 +232,8 @@ def _sample(image):
 
 def _clean(ink):
     """The ink without dust: connected pieces of too little ink are cleared."""
-    count, pieces = cv2.connectedComponents((ink > 0.2).astype(np.uint8), connectivity=8)
-    amount = np.bincount(pieces.ravel(), weights=ink.ravel(), minlength=count)
-    amount[0] = 0
-    kept = (amount >= _SPECK * amount.max())[pieces].astype(np.uint8)
-    kept[pieces == 0] = 0
-    return ink * cv2.dilate(kept, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+    pieces, _, amounts = find_pieces(ink)
+    return keep_pieces(ink, pieces, amounts >= SPECK * amounts.max())
 
 
 def _fit_box(ink):
