@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocess import SPECK, BlankImage, find_ink, find_pieces, keep_pieces, to_form
+from ink import BlankImage, find_ink, find_pieces, keep_pieces
+from preprocess import to_form
 
 _PAGE_SIDE = 1200  # larger pictures are shrunk to this: a digit a fortieth of the page has 30 pixels then
 _MOST_PIECES = 500  # a page of digits has fewer; of a texture, the largest are looked at
@@ -45,13 +46,14 @@ def find_digits(image: np.ndarray) -> list[Figure]:
         ink = find_ink(image, _PAGE_SIDE)
     except BlankImage:
         return []
-    pieces, boxes, amounts = find_pieces(ink)
-    numbers = np.flatnonzero(amounts >= SPECK * amounts.max())
-    numbers = numbers[np.argsort(-amounts[numbers], kind="stable")[:_MOST_PIECES]]
-    groups = _drop_small(_join([_Group(boxes[[n]], [n]) for n in numbers]))
+    pieces = find_pieces(ink)
+    kept = np.flatnonzero(pieces.kept)
+    sizes = pieces.boxes[kept, 2] * pieces.boxes[kept, 3]
+    kept = kept[np.argsort(-sizes, kind="stable")[:_MOST_PIECES]]
+    groups = _drop_small(_join([_Group(pieces.boxes[[n]], [n]) for n in kept]))
     scale = max(image.shape[:2]) / max(ink.shape)
     return [
-        Figure(_scaled(group, scale, image.shape), line, _cut_out(group, ink, pieces, len(amounts)))
+        Figure(_scaled(group, scale, image.shape), line, _cut_out(group, ink, pieces))
         for line, members in enumerate(_lines(groups))
         for group in members
     ]
@@ -116,12 +118,12 @@ def _lines(groups):
     return sorted(lines, key=lambda line: np.mean([group.middle for group in line]))
 
 
-def _cut_out(group, ink, pieces, count):
+def _cut_out(group, ink, pieces):
     y, x = max(0, group.y - 1), max(0, group.x - 1)  # with room for the soft edge of the strokes
     part = np.s_[y : group.bottom + 1, x : group.right + 1]
-    kept = np.zeros(count, bool)
+    kept = np.zeros(len(pieces.boxes), bool)
     kept[group.numbers] = True
-    return to_form(keep_pieces(ink[part], pieces[part], kept))
+    return to_form(keep_pieces(ink[part], pieces.numbers[part], kept))
 
 
 def _scaled(group, scale, shape):

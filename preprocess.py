@@ -6,27 +6,16 @@ import cv2
 import numpy as np
 
 from errors import InputError
+from ink import BlankImage, find_ink, find_pieces, keep_pieces
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
 CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
 
-WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
-INK = 0.2  # from this share of full ink on, pixels that touch belong together
-SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
-
-_EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
-_TOLERANCE = 8.0  # grey levels around the background that are background too
-_RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
-_MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _LAST_BYTES = {_JPEG: b"\xff\xd9", _PNG: b"IEND"}  # what a whole file has near its end
-
-
-class BlankImage(InputError):
-    """There is no ink in the picture."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -86,46 +75,9 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     Raises:
         BlankImage: no ink was found.
     """
-    return to_form(_clean(find_ink(image)))
-
-
-def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
-    """Take away what is behind the ink.
-
-    Args:
-        image: as `to_mnist` takes it.
-        side: a picture with a longer side is shrunk to it first, pixels.
-
-    Returns:
-        float32 [h, w] in [0, 1], ink bright; of the picture's aspect, its longer side at most `side`.
-
-    Raises:
-        BlankImage: no ink was found.
-    """
-    grey = _to_grey(image)
-    shrink = side / max(grey.shape)
-    if shrink < 1:
-        size = [max(1, round(length * shrink)) for length in grey.shape[::-1]]
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    return _ink(grey)
-
-
-def find_pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The connected pieces of ink.
-
-    Returns:
-        The number of the piece each pixel belongs to, int32 [h, w], 0 for none; boxes int [pieces, 4] (x, y, width,
-        height) and amounts of ink, float [pieces], of piece 1 on.
-    """
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats((ink > INK).astype(np.uint8), connectivity=8)
-    amounts = np.bincount(pieces.ravel(), weights=ink.ravel(), minlength=count)
-    return pieces, stats[1:, :4], amounts[1:]
-
-
-def keep_pieces(ink: np.ndarray, pieces: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The ink of the pieces chosen, bool [pieces], with the soft edge of their strokes."""
-    mask = np.append(False, kept)[pieces].astype(np.uint8)
-    return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    ink = find_ink(image)
+    pieces = find_pieces(ink)
+    return to_form(keep_pieces(ink, pieces.numbers, pieces.kept))
 
 
 def to_form(ink: np.ndarray) -> np.ndarray:
@@ -166,74 +118,6 @@ def _decode(data, flags):
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # among others: more than 2^30 pixels
         return None
-
-
-def _to_grey(image):
-    """float32 [H, W], 0 to 255; what is transparent becomes the opposite of the ink."""
-    if image.ndim == 2:
-        return image.astype(np.float32)
-    grey = cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2GRAY).astype(np.float32)
-    if image.shape[2] == 4:
-        alpha = image[:, :, 3].astype(np.float32) / 255
-        ink_is_light = (grey * alpha).sum() > 127.5 * alpha.sum()
-        grey = grey * alpha + (0 if ink_is_light else 255) * (1 - alpha)
-    return grey
-
-
-def _ink(grey):
-    """float32 [H, W] in [0, 1]: how far each pixel is from the background towards the ink."""
-    background = _background(grey)
-    difference = grey - background
-    noise = 1.4826 * np.median(np.abs(_sample(difference)))
-    # The ink is what stands out most, darker or lighter; single pixels count for less than many.
-    dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
-    is_dark = _peak(dark) >= _peak(light)
-    ink, room = (dark, background) if is_dark else (light, 255 - background)
-    if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
-        raise BlankImage("the picture is blank: there is no ink to be seen")
-    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
-    return np.minimum(ink / _peak(ink), 1)
-
-
-def _background(grey):
-    """float32 [H, W]: what would be there without the ink, as a polynomial surface in x and y.
-
-    Fitted to the edge of the picture first, then to all that looks like it: the ink falls out.
-    """
-    height, width = grey.shape
-    y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
-    terms = (np.ones_like(x), x, y, x * y, x * x, y * y)
-    samples = np.stack([_sample(np.broadcast_to(term, grey.shape)).ravel() for term in terms], -1)
-    values = _sample(grey).ravel()
-    edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
-    background = np.median(values[edge])
-    coefficients = [background]
-    for degree in (1, 3, 6):
-        away = np.abs(values - background)
-        near = away < max(_TOLERANCE, 2.5 * np.median(away[edge]))
-        if near.mean() < 0.2:
-            break
-        known = samples[near, :degree]
-        coefficients = np.linalg.solve(
-            known.T @ known + _RIDGE * np.eye(degree), known.T @ values[near]
-        )  # least squares
-        background = samples[:, :degree] @ coefficients
-    return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
-
-
-def _peak(ink):
-    return max(np.quantile(_sample(ink), 0.995), 0.7 * ink.max())
-
-
-def _sample(image):
-    """Every k-th pixel of [H, W], about 4,000 in all: enough for statistics."""
-    return image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)]
-
-
-def _clean(ink):
-    """The ink without dust: connected pieces of too little ink are cleared."""
-    pieces, _, amounts = find_pieces(ink)
-    return keep_pieces(ink, pieces, amounts >= SPECK * amounts.max())
 
 
 def _fit_box(ink):
