@@ -103,7 +103,7 @@ def _drop_small(groups):
     """Without dashes and dust; the usual height is that of the figure in the middle of all the height."""
     heights = np.sort([group.height for group in groups])
     usual = heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)]
-    return [group for group in groups if group.height >= _SMALL * usual or group.width >= usual]
+    return [group for group in groups if group.height >= _SMALL * usual]
 
 
 def _lines(groups):

@@ -23,8 +23,8 @@ _FAINT = 0.1  # a printed line may be as pale as this
 # Shares of the picture's longer side
 _KERNELS = (1 / 25, 1 / 12, 1 / 6)  # strokes up to half of this are looked for on an uneven background
 _THIN = 1 / 100  # a printed line is at most this thick
-_RUN = 1 / 30  # tilted, it is a stair of such steps
-_LINE = 1 / 10  # strokes that cross it make gaps up to this
+_RUN = 1 / 50  # tilted, it is a stair of such steps
+_GAP = 1 / 12  # strokes that cross it make gaps up to this
 _STRIP = 1 / 10  # bits of a frame lie within this of the border
 _LONG = 0.6  # of the shorter side; a printed line goes on as far as this
 
@@ -79,13 +79,11 @@ def find_pieces(ink: np.ndarray) -> Pieces:
     """Ink float32 [h, w], some of it 1 -> its connected pieces."""
     mask = ink > _INK
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    boxes, sizes = stats[1:, :4], stats[1:, 4]
-    inside = numbers[mask]
+    inside, boxes = numbers[mask], stats[1:, :4]
     amounts = np.bincount(inside, ink[mask], count)[1:]
-    sure = np.bincount(inside[ink[mask] >= _SURE], minlength=count)[1:] > 0
-    amounts = amounts * sure
-    kept = amounts >= _SPECK * amounts.max()
-    kept[kept] = ~_is_edge(numbers, boxes[kept], sizes[kept], amounts[kept], np.flatnonzero(kept) + 1)
+    amounts *= np.bincount(inside[ink[mask] >= _SURE], minlength=count)[1:] > 0
+    edge = _is_edge(numbers, boxes, inside)
+    kept = (amounts >= _SPECK * amounts[~edge].max()) & ~edge
     return Pieces(numbers, boxes, kept)
 
 
@@ -234,42 +232,84 @@ def _without_lines(ink):
     """The ink without the lines of ruled or squared paper; strokes that cross them stay whole.
 
     A line is thin and nearly straight. It goes from border to border, past all the rest, or is one of several: without
-    this, a tall 1 would be one. Upright lines alone are several ones: they count only beside lines across.
+    this, a tall 1 would be one. Upright ones count only beside some across: 111 is a number.
     """
     if min(ink.shape) < _SMALLEST_RULED:
         return ink
-    across, across_count = _find_lines(ink, 1)
-    upright, upright_count = _find_lines(ink.T, _SEVERAL_LINES if across_count < _SEVERAL_LINES else 1)
-    if across_count + upright_count == 0:
+    across, several = _find_lines(ink, _SEVERAL_LINES)
+    upright, _ = _find_lines(ink.T, _SEVERAL_LINES if several else np.inf)
+    if across is None and upright is None:
         return ink
-    rest = np.where(across | upright.T, 0, ink)
-    return rest / _peak(rest) if (rest > _INK).any() else ink
+    rest = ink.copy()
+    if across is not None:
+        rest[across] = 0
+    if upright is not None:
+        rest.T[upright] = 0
+    return np.minimum(rest / _peak(rest), 1) if (rest > _INK).any() else ink
 
 
 def _find_lines(ink, least):
-    side = max(ink.shape)
-    height, width = ink.shape
+    """Lines across: bool [h, w], None if there are none, and whether there are at least so many."""
+    side, width = max(ink.shape), ink.shape[1]
     mask = (ink > _FAINT).astype(np.uint8)
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((round(_THIN * side) + 2, 1), np.uint8))
-    runs = cv2.dilate(mask & ~thick, np.ones((3, 1), np.uint8))  # so that a tilted line's steps overlap
-    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, round(_RUN * side)), np.uint8))
-    nothing = np.zeros(ink.shape, bool)
+    if mask.any(0).sum() < _LONG * width:
+        return None, False
+    thickest, step = round(_THIN * side) + 2, round(_RUN * side)
+    thin = mask & ~cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest, 1), np.uint8))
+    runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # so that a tilted line's steps overlap
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, step // 2), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, step), np.uint8))
     if runs.any(0).sum() < _LONG * width / 2:
-        return nothing, 0
-    joined = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((3, round(_LINE * side)), np.uint8))
+        return None, False
+    joined = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((3, round(_GAP * side)), np.uint8))
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    long = (stats[:, 2] >= _LONG * width) & (stats[:, 3] < 0.25 * stats[:, 2])
-    long[0] = False
-    through = long & (stats[:, 0] <= 2) & (stats[:, 0] + stats[:, 2] >= width - 2)
-    lines = cv2.dilate(runs & long[numbers], np.ones((3, 3), np.uint8)) & ~thick > 0
-    rest = np.flatnonzero(((ink >= _SURE) & ~lines).any(0))
-    beyond = len(rest) and rest[0] > 0.03 * width and rest[-1] < 0.97 * width
-    count = int(long.sum())
-    if count >= _SEVERAL_LINES * least or (through.any() and beyond):
-        return lines, count
-    return nothing, 0
+    stats[0] = 0
+    flat = stats[:, 3] < 0.25 * stats[:, 2]
+    long = flat & (stats[:, 2] >= _LONG * width)
+    several = long.sum() >= least
+    if several:  # the paper is ruled: shorter ones are lines too
+        long = flat & (stats[:, 2] >= _LONG / 2 * width)
+    lines, thickness = np.zeros(ink.shape, bool), 1
+    rows = np.arange(len(ink), dtype=np.float32)[:, None]
+    for number in np.flatnonzero(long):
+        x, y, w, h = stats[number, :4]
+        at, along = np.nonzero((numbers[y : y + h, x : x + w] == number) & (thin[y : y + h, x : x + w] > 0))
+        if len(at) < w / 4:
+            continue
+        line = np.polyval(np.polyfit(x + along, y + at, 1 + (w > 0.9 * width)), np.arange(width, dtype=np.float32))
+        thick = len(at) / len(np.unique(along))
+        thickness = max(thickness, thick)
+        paleness = np.median(ink[y + at, x + along])  # what is much darker on the line is a stroke along it
+        lines |= (np.abs(rows - line.astype(np.float32)) <= 1 + 0.75 * thick) & (ink < 1.8 * paleness)
+    stroke = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((round(2 * thickness) + 2, 1), np.uint8))
+    lines &= stroke == 0
+    if not several:
+        through = (stats[long, 0] <= 2) & (stats[long, 0] + stats[long, 2] >= width - 2)
+        rest = np.flatnonzero(((ink >= _SURE) & ~lines).any(0))
+        if not (through.any() and len(rest) and 0.03 * width < rest[0] and rest[-1] < 0.97 * width):
+            return None, False
+    return lines, several
 
 
-def _is_edge(numbers, boxes, sizes, amounts, names):
-    """bool [pieces]: bits of a frame, or of what lies around the sheet: at the border, and not of the figure."""
-    return np.zeros(len(boxes), bool)
+def _is_edge(numbers, boxes, inside):
+    """bool [pieces]: bits of a frame, or of what lies around the sheet.
+
+    All of such a bit is in a strip along the border, which it touches flat, or far from the largest of the rest.
+    """
+    height, width = numbers.shape
+    strip = round(_STRIP * max(height, width))
+    count = len(boxes) + 1
+    sizes = np.bincount(inside, minlength=count)[1:]
+    core = numbers[strip : height - strip, strip : width - strip]
+    outside = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
+    border = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    contact = np.bincount(border, minlength=count)[1:]
+    at_border = outside & (contact > 0)
+    if not at_border.any() or at_border.all():
+        return np.zeros(len(boxes), bool)
+    x, y, w, h = boxes.T
+    main = np.flatnonzero(~at_border)[sizes[~at_border].argmax()]
+    gap_x = np.maximum(x, x[main]) - np.minimum(x + w, x[main] + w[main])
+    gap_y = np.maximum(y, y[main]) - np.minimum(y + h, y[main] + h[main])
+    far = np.maximum(gap_x, gap_y) > 0.15 * max(w[main], h[main])
+    return at_border & (far | (contact >= 0.5 * np.maximum(w, h)))
