@@ -21,15 +21,16 @@ _SURE = 0.4  # and somewhere in a piece it has to come to this
 _FAINT = 0.1  # a printed line may be as pale as this
 
 # Shares of the picture's longer side
-_KERNELS = (1 / 25, 1 / 12, 1 / 6)  # strokes up to half of this are looked for on an uneven background
-_THIN = 1 / 100  # a printed line is at most this thick
+_KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)  # strokes up to two thirds of this are looked for on an uneven background
+_THIN = 1 / 60  # a printed line is at most this thick
 _RUN = 1 / 50  # tilted, it is a stair of such steps
 _GAP = 1 / 12  # strokes that cross it make gaps up to this
 _STRIP = 1 / 10  # bits of a frame lie within this of the border
 _LONG = 0.6  # of the shorter side; a printed line goes on as far as this
 
 _GOING_ON = 0.15  # share of the ink's surroundings that may be dark too, where strokes cross lines and shadows
-_SMALLEST_RULED = 64  # pixels; in a smaller picture, strokes are as thin as lines
+# Pixels of the shorter side; in smaller pictures, strokes are as wide as shadows, and as thin as lines
+_SMALLEST_UNEVEN, _SMALLEST_RULED = 32, 64
 _SEVERAL_LINES = 3
 
 _SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
@@ -67,7 +68,7 @@ def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
     """
     grey = _to_grey(_shrink(image, side))
     ink, noise = _above(grey, _surface(grey))
-    if _is_uneven(ink, noise):
+    if _is_uneven(grey, ink, noise):
         local = _local_ink(grey)
         ink = ink if local is None else local
     if ink is None:
@@ -126,24 +127,24 @@ def _to_grey(image):
 
 
 def _above(grey, background):
-    """How far each pixel is from the background towards the ink, float32 [h, w] in [0, 1], and the noise in it.
-
-    None in place of the ink if there is none.
-    """
+    """How far each pixel is from the background towards the ink, float32 [h, w] in [0, 1], None if there is no ink; and
+    the noise in it, as a share of full ink."""
     difference = grey - background
     noise = 1.4826 * np.median(np.abs(_sample(difference)))
     # The ink is what stands out most, darker or lighter; single pixels count for less than many.
     dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
     is_dark = _peak(dark) >= _peak(light)
     ink, room = (dark, background) if is_dark else (light, 255 - background)
-    return _scaled(ink, room, noise), noise
+    return _scaled(ink, room, noise)[0], noise / max(_peak(ink), 1)
 
 
 def _scaled(ink, room, noise):
+    """Ink in grey levels -> as a share of full ink, and what full ink is, as a share of the light; None, 0 if none."""
     if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
-        return None
+        return None, 0
     ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
-    return np.minimum(ink / _peak(ink), 1)
+    full = _peak(ink)
+    return np.minimum(ink / full, 1), full
 
 
 def _surface(grey):
@@ -172,51 +173,57 @@ def _surface(grey):
     return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
 
 
-def _is_uneven(ink, noise):
+def _is_uneven(grey, ink, noise):
     """Whether a smooth surface does not describe the background: a shadow, a table, a frame reaches the border."""
+    if min(grey.shape) < _SMALLEST_UNEVEN:
+        return False
     if ink is None:
         return True
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return (border > _FAINT).mean() > 0.08 or (_sample(ink) > _INK).mean() > 0.3
+    return noise > 0.05 or (border > _FAINT).mean() > 0.08 or (_sample(ink) > _INK).mean() > 0.3
 
 
 def _local_ink(grey):
     """Ink as what is thin and darker, or lighter, than all around it; None if the strokes are too wide for that.
 
     The background is a morphological closing: it keeps the edges of shadows, of the sheet and of a table in place, the
-    better the smaller its kernel is. So the smallest is taken that is at least twice as wide as the strokes.
+    better the smaller its kernel is. So the smallest is taken that finds the strongest ink: thick strokes, and not only
+    the lines printed behind them.
     """
     dark = np.clip(grey, 0, 255).astype(np.uint8)
+    found = []
     for share in _KERNELS:
         size = 2 * round(share * max(grey.shape) / 2) + 1  # odd: an even one would shift all by half a pixel
-        found = [ink for image in (dark, 255 - dark) if (ink := _thin_ink(image, size))[0] < _GOING_ON]
-        if found:
-            return min(found, key=lambda one: one[0])[1]
-    return None
+        both = [_thin_ink(image, size) for image in (dark, 255 - dark)]
+        found += [
+            (ink, contrast) for ink, contrast, against in both if against <= min(_GOING_ON, both[0][2], both[1][2])
+        ]
+    strongest = max((contrast for _, contrast in found), default=0)
+    return next((ink for ink, contrast in found if contrast > 0.7 * strongest), None)
 
 
 def _thin_ink(image, size):
-    """Dark strokes up to half of `size` pixels wide, and how much speaks against that.
+    """Dark strokes up to two thirds of `size` pixels wide, their contrast, and how much speaks against that.
 
-    This is the share of their surroundings that are as dark and yet no ink. Of wider strokes, only the ends are ink; of
-    a light gap between dark strokes, taken for ink, only the narrow part.
+    This last is the share of their surroundings that are as dark and yet no ink. Of wider strokes, only the ends are
+    ink; of a light gap between dark strokes, taken for ink, only the narrow part.
     """
     wide = cv2.copyMakeBorder(cv2.medianBlur(image, 3), *[size] * 4, cv2.BORDER_REPLICATE)  # a table goes on outside
     behind = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))[size:-size, size:-size]
     difference = behind.astype(np.float32) - image
     level = np.median(_sample(difference))  # noise lifts the closing above the paper
     noise = 1.4826 * np.median(np.abs(_sample(difference) - level))
-    ink = _scaled(np.maximum(difference - level, 0), behind.astype(np.float32), noise)
+    ink, contrast = _scaled(np.maximum(difference - level, 0), behind.astype(np.float32), noise)
     if ink is None:
-        return 1, None
+        return None, 0, 1
     strokes = (ink > 0.5).astype(np.uint8)
     inside = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
-    if 4 * np.quantile(inside[inside > 0], 0.95) > size:
-        return 1, None
+    if 3 * np.quantile(inside[inside > 0], 0.95) > size:
+        return None, 0, 1
     middle = cv2.addWeighted(behind, 0.5, image, 0.5, 0) * strokes
     kernel = np.ones((9, 9), np.uint8)
     beside = (cv2.dilate(strokes, kernel) > 0) & (ink < _INK)
-    return (image[beside] < cv2.dilate(middle, kernel)[beside]).mean(), ink
+    return ink, contrast, (image[beside] < cv2.dilate(middle, kernel)[beside]).mean()
 
 
 def _peak(ink):
@@ -236,8 +243,8 @@ def _without_lines(ink):
     """
     if min(ink.shape) < _SMALLEST_RULED:
         return ink
-    across, several = _find_lines(ink, _SEVERAL_LINES)
-    upright, _ = _find_lines(ink.T, _SEVERAL_LINES if several else np.inf)
+    across, ruled = _find_lines(ink)
+    upright, _ = _find_lines(ink.T, ruled)
     if across is None and upright is None:
         return ink
     rest = ink.copy()
@@ -248,8 +255,11 @@ def _without_lines(ink):
     return np.minimum(rest / _peak(rest), 1) if (rest > _INK).any() else ink
 
 
-def _find_lines(ink, least):
-    """Lines across: bool [h, w], None if there are none, and whether there are at least so many."""
+def _find_lines(ink, ruled=None):
+    """Lines across, bool [h, w] or None, and whether they are several: lines of ruled paper.
+
+    `ruled` says whether the paper is known to be.
+    """
     side, width = max(ink.shape), ink.shape[1]
     mask = (ink > _FAINT).astype(np.uint8)
     if mask.any(0).sum() < _LONG * width:
@@ -266,7 +276,8 @@ def _find_lines(ink, least):
     stats[0] = 0
     flat = stats[:, 3] < 0.25 * stats[:, 2]
     long = flat & (stats[:, 2] >= _LONG * width)
-    several = long.sum() >= least
+    through = (long & (stats[:, 0] <= 2) & (stats[:, 0] + stats[:, 2] >= width - 2)).sum()
+    several = ruled is not False and (long.sum() >= _SEVERAL_LINES or through >= (1 if ruled else 2))
     if several:  # the paper is ruled: shorter ones are lines too
         long = flat & (stats[:, 2] >= _LONG / 2 * width)
     lines, thickness = np.zeros(ink.shape, bool), 1
@@ -284,9 +295,8 @@ def _find_lines(ink, least):
     stroke = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((round(2 * thickness) + 2, 1), np.uint8))
     lines &= stroke == 0
     if not several:
-        through = (stats[long, 0] <= 2) & (stats[long, 0] + stats[long, 2] >= width - 2)
         rest = np.flatnonzero(((ink >= _SURE) & ~lines).any(0))
-        if not (through.any() and len(rest) and 0.03 * width < rest[0] and rest[-1] < 0.97 * width):
+        if not (through and len(rest) and 0.03 * width < rest[0] and rest[-1] < 0.97 * width):
             return None, False
     return lines, several
 

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 
 from errors import InputError
+from image_header import image_size, orientation
 from ink import BlankImage, find_ink, find_pieces, keep_pieces
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
 CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
+
+MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded: a small file can hold gigabytes
 
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
 
@@ -25,7 +28,7 @@ def read_image(path: str | Path) -> np.ndarray:
         uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
 
     Raises:
-        InputError: no such file, not a picture, or one that is cut short.
+        InputError: no such file, not a picture, one that is cut short or has more than `MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -37,14 +40,16 @@ def read_image(path: str | Path) -> np.ndarray:
     for first, last in _LAST_BYTES.items():
         if data.startswith(first) and last not in data[-65536:]:  # phones append things
             raise InputError(f"{path}: the picture is cut short; copy it again")
-    # OpenCV keeps the transparency or heeds the orientation, not both: a transparent picture stays as it lies.
-    oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    image = _decode(data, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
-    if image is not None and image.shape[2:] != (4,) and (b"eXIf" in data or b"EXIF" in data):
-        image = _decode(data, oriented)
+    size = image_size(data)
+    if size and size[0] * size[1] > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {size[0]}x{size[1]} pixels are more than the {MAX_PIXELS // 10**6} million that are read; "
+            "make it smaller"
+        )
+    image = _decode(data) if size else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP and TIFF can")
-    return image if image.dtype == np.uint8 else (image / 257).astype(np.uint8)
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def read_digit(path: str | Path) -> np.ndarray:
@@ -63,8 +68,10 @@ def read_digit(path: str | Path) -> np.ndarray:
 def to_mnist(image: np.ndarray) -> np.ndarray:
     """Turn any picture of one digit into MNIST's form.
 
-    What is behind the ink is estimated as a smooth surface and taken away, so that paper and blackboard, lit evenly or
-    not, come out alike. The ink is then cropped, scaled into a 20-pixel box and centred.
+    First the ink is told from what is behind it (`ink.find_ink`): a coloured picture becomes the grey that shows its
+    ink best; what would be there without the ink is estimated, as a smooth surface or, where a shadow or a table has
+    edges, from close by; printed lines are taken away. Then dust and bits of frame are cleared. What is left is
+    cropped, scaled into a 20-pixel box and centred.
 
     Args:
         image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
@@ -112,12 +119,25 @@ def _apart(starts, sizes):
     return found
 
 
-def _decode(data, flags):
+def _decode(data):
+    """The picture, None if it cannot be decoded. OpenCV keeps transparency or heeds the orientation, not both."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it has lines of its own for stderr
+    is_jpeg = data.startswith(_JPEG)
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # among others: more than 2^30 pixels
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_jpeg else cv2.IMREAD_UNCHANGED
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
         return None
+    if image is None or is_jpeg:
+        return image
+    turn = orientation(data)
+    if turn in (5, 6, 7, 8):
+        image = cv2.transpose(image)
+    if turn in (2, 3, 6, 7):
+        image = cv2.flip(image, 1)
+    if turn in (3, 4, 7, 8):
+        image = cv2.flip(image, 0)
+    return image
 
 
 def _fit_box(ink):
