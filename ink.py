@@ -191,13 +191,10 @@ def _local_ink(grey):
     the lines printed behind them.
     """
     dark = np.clip(grey, 0, 255).astype(np.uint8)
-    found = []
-    for share in _KERNELS:
-        size = 2 * round(share * max(grey.shape) / 2) + 1  # odd: an even one would shift all by half a pixel
-        both = [_thin_ink(image, size) for image in (dark, 255 - dark)]
-        found += [
-            (ink, contrast) for ink, contrast, against in both if against <= min(_GOING_ON, both[0][2], both[1][2])
-        ]
+    sizes = [2 * round(share * max(grey.shape) / 2) + 1 for share in _KERNELS]  # even ones would shift by half a pixel
+    both = [[_thin_ink(image, size) for size in sizes] for image in (dark, 255 - dark)]
+    found = min(both, key=lambda inks: min(against for _, _, against in inks))  # dark ink, or light
+    found = [(ink, contrast) for ink, contrast, against in found if against < _GOING_ON]
     strongest = max((contrast for _, contrast in found), default=0)
     return next((ink for ink, contrast in found if contrast > 0.7 * strongest), None)
 
@@ -304,7 +301,8 @@ def _find_lines(ink, ruled=None):
 def _is_edge(numbers, boxes, inside):
     """bool [pieces]: bits of a frame, or of what lies around the sheet.
 
-    All of such a bit is in a strip along the border, which it touches flat, or far from the largest of the rest.
+    All of such a bit is in a strip along the border. It touches that flat, or is far from the largest of the rest and
+    touches the border or is small.
     """
     height, width = numbers.shape
     strip = round(_STRIP * max(height, width))
@@ -314,7 +312,7 @@ def _is_edge(numbers, boxes, inside):
     outside = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
     border = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     contact = np.bincount(border, minlength=count)[1:]
-    at_border = outside & (contact > 0)
+    at_border = outside & ((contact > 0) | (sizes < 0.1 * sizes.max(initial=0)))
     if not at_border.any() or at_border.all():
         return np.zeros(len(boxes), bool)
     x, y, w, h = boxes.T

@@ -3,7 +3,7 @@
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
 python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
 python predict.py examples/7_scan.png --show       also draw what the network saw
-python predict.py examples/page.jpg --many         several digits in a picture: each, in reading order
+python predict.py docs/page.jpg --many             several digits in a picture: each, in reading order
 """
 
 import json

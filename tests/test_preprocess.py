@@ -320,7 +320,7 @@ def chalk(digit):
 WORLD = {
     "shadow": lambda digit: shadow(on_paper(digit)),
     "table": lambda digit: table(on_paper(digit)),
-    "table and shadow": lambda digit: shadow(table(on_paper(digit))),
+    "table and shadow": lambda digit: table(shadow(on_paper(digit))),
     "ruled": lambda digit: ruled(on_paper(digit)),
     "squared": lambda digit: ruled(on_paper(digit), range(12, 300, 40), range(22, 330, 40)),
     "ruled in shadow": lambda digit: shadow(ruled(on_paper(digit))),
