@@ -320,6 +320,9 @@ def chalk(digit):
 WORLD = {
     "shadow": lambda digit: shadow(on_paper(digit)),
     "table": lambda digit: table(on_paper(digit)),
+    "edge of a table": lambda digit: cv2.copyMakeBorder(
+        on_paper(digit), 0, 12, 25, 0, cv2.BORDER_CONSTANT, value=(50, 70, 90)
+    ),
     "table and shadow": lambda digit: table(shadow(on_paper(digit))),
     "ruled": lambda digit: ruled(on_paper(digit)),
     "squared": lambda digit: ruled(on_paper(digit), range(12, 300, 40), range(22, 330, 40)),
@@ -365,6 +368,12 @@ def test_strokes_from_one_pixel_to_a_third_of_the_picture(width):
 def edges(used):
     found = np.flatnonzero(used)
     return found[0], found[-1] + 1
+
+
+def test_the_gaps_between_strokes_are_no_light_ink_beside_a_shadow():
+    ink = np.zeros((240, 200), np.uint8)
+    cv2.putText(ink, "8", (10, 220), cv2.FONT_HERSHEY_SIMPLEX, 9, 255, 36, cv2.LINE_AA)
+    assert difference(to_mnist(shadow(on_paper(ink))), to_mnist(ink)) < 0.3
 
 
 def test_a_thick_digit_cut_tight_is_no_shadow():
