@@ -12,9 +12,10 @@ import paddle
 from calibration import BLANK, LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Calibration
 from checkpoint import Checkpoint, load_checkpoint, load_weights
 from errors import InputError
+from figures import Figure, find_digits
 from metrics import softmax
 from model import build_model, predict_logits
-from preprocess import BlankImage, count_figures, read_digit
+from preprocess import BlankImage, count_figures, read_digit, read_image
 from runtime import choose_device
 
 _BATCH = 256  # pictures read at a time
@@ -110,6 +111,30 @@ class Classifier:
                 answers = self.predict(np.stack([row["seen"] for row in readable]))
                 for row, answer in zip(readable, answers, strict=True):
                     row.update(vars(answer))
+        return rows
+
+    def predict_figures(self, image: np.ndarray) -> list[tuple[Figure, Prediction]]:
+        """Find the digits in one picture, as `figures.find_digits` takes it, and answer each, in reading order."""
+        figures = find_digits(image)
+        answers = self.predict(np.stack([figure.seen for figure in figures])) if figures else []
+        return list(zip(figures, answers, strict=True))
+
+    def predict_pages(self, paths: list[Path]) -> list[dict]:
+        """Read picture files of several digits each.
+
+        Returns:
+            A dict a picture: `path`, `error` (None if it could be read) and `figures`, in reading order a dict each:
+            `box` (x, y, width, height), `line` and the fields of `Prediction`.
+        """
+        rows = [{"path": str(path), "error": None, "figures": []} for path in paths]
+        for row in rows:
+            try:
+                image = read_image(row["path"])
+            except InputError as error:
+                row["error"] = str(error)
+                continue
+            for figure, answer in self.predict_figures(image):
+                row["figures"].append({"box": figure.box, "line": figure.line, **vars(answer)})
         return rows
 
     def predict(self, images: np.ndarray) -> list[Prediction]:

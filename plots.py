@@ -1,10 +1,11 @@
-"""The plots: training curves, trust, confusion matrix, grid of mistakes, one prediction. `save` writes them."""
+"""The plots: training curves, trust, confusion matrix, grid of mistakes, one prediction, a page. `save` writes them."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from atomic import replacing
@@ -185,6 +186,39 @@ def prediction(picture: np.ndarray, seen: np.ndarray, probs: np.ndarray, classes
     right.set_xlabel("probability, %")
     right.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
+    return figure
+
+
+def page(picture: np.ndarray, boxes: list[tuple[int, int, int, int]], marks: list[str]) -> Figure:
+    """A picture (grey [H, W] or RGB [H, W, 3]) with a box around each digit found and what it is read as above it.
+
+    Args:
+        picture: as `prediction` takes it.
+        boxes: x, y, width, height in pixels.
+        marks: a digit; a digit with a question mark for a doubtful one; `-` for what is none.
+    """
+    height, width = picture.shape[:2]
+    scale = 8 / max(height, width)  # inches a pixel
+    figure = _figure(max(2.5, scale * width), max(1.5, scale * height))
+    axes = figure.subplots()
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axes.axis("off")
+    for (x, y, w, h), mark in zip(boxes, marks, strict=True):
+        colour = _GREY if mark == "-" else _ORANGE if mark.endswith("?") else _BLUE
+        pad = 0.006 * max(height, width)
+        frame = (x - pad, y - pad), w + 2 * pad, h + 2 * pad
+        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=colour, linewidth=1.6, joinstyle="round"))
+        axes.annotate(
+            mark,
+            frame[0],
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="left",
+            va="bottom",
+            fontsize=11,
+            color="white",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"},
+        )
     return figure
 
 

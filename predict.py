@@ -3,6 +3,7 @@
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
 python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
 python predict.py examples/7_scan.png --show       also draw what the network saw
+python predict.py docs/page.jpg --many             several digits in a picture: each, in reading order
 """
 
 import json
@@ -10,13 +11,14 @@ import sys
 from pathlib import Path
 
 from atomic import csv_file, write_csv
-from calibration import LOW_CONFIDENCE
+from calibration import BLANK, LOW_CONFIDENCE
 from data import find_images
 from errors import ArgumentParser, InputError, run
 from preprocess import read_image
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
+MANY_COLUMNS = (*COLUMNS, "line", "x", "y", "width", "height")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,6 +28,15 @@ def main(argv: list[str] | None = None) -> None:
     from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
 
     classifier = Classifier(args.checkpoint, args.device)
+    rows = (_predict_many if args.many else _predict_single)(classifier, paths, args)
+    errors = [row["error"] for row in rows if row["error"]]
+    for error in errors[:-1]:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise InputError(errors[-1])
+
+
+def _predict_single(classifier, paths, args):
     rows = classifier.predict_files(paths)
     if args.csv:
         write_csv(args.csv, COLUMNS, rows)
@@ -39,14 +50,30 @@ def main(argv: list[str] | None = None) -> None:
             if not row["error"]:
                 print(f"{row['path']:{width}}  {_in_words(row)}")
     if args.show:
-        stems = [Path(row["path"]).stem for row in rows]
-        for number, (row, stem) in enumerate(zip(rows, stems, strict=True), 1):
-            _show(row, classifier.classes, stem if stems.count(stem) == 1 else f"{stem}_{number}")
-    errors = [row["error"] for row in rows if row["error"]]
-    for error in errors[:-1]:
-        print(f"error: {error}", file=sys.stderr)
-    if errors:
-        raise InputError(errors[-1])
+        for row, name in zip(rows, _names(rows), strict=True):
+            _show(row, classifier.classes, name)
+    return rows
+
+
+def _predict_many(classifier, paths, args):
+    pages = classifier.predict_pages(paths)
+    if args.csv:
+        write_csv(args.csv, MANY_COLUMNS, [row for page in pages for row in _figure_rows(page)])
+    if args.json:
+        as_json = [
+            page | {"figures": [figure | _named_probs(figure, classifier.classes) for figure in page["figures"]]}
+            for page in pages
+        ]
+        print(json.dumps(as_json, indent=2))
+    else:
+        for page in pages:
+            if not page["error"]:
+                print(f"{page['path']}:{_in_lines(page['figures'])}")
+    if args.show:
+        for page, name in zip(pages, _names(pages), strict=True):
+            if page["figures"]:
+                _show_page(page, name)
+    return pages
 
 
 def _parse(argv):
@@ -57,6 +84,7 @@ def _parse(argv):
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}")
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
+    add("--many", action="store_true", help="read every digit in a picture, line by line; --csv: a row a digit")
     add("--show", action="store_true", help="draw each prediction into outputs/")
     return parser.parse_args(argv)
 
@@ -82,9 +110,45 @@ def _in_words(row):
     return f"{row['reason']}; the nearest is {row['label']}, {row['confidence']:.2%}"
 
 
+def _in_lines(figures):
+    """`" 9 0 2 1 0"`; several lines indented below each other; `7?` for a doubtful digit, `-` for what is none."""
+    if not figures:
+        return f" {BLANK}"
+    lines = [[] for _ in range(1 + figures[-1]["line"])]
+    for figure in figures:
+        lines[figure["line"]].append(_mark(figure))
+    return "".join(("\n  " if len(lines) > 1 else " ") + " ".join(line) for line in lines)
+
+
+def _mark(figure):
+    if figure["reason"] is None:
+        return figure["label"]
+    return f"{figure['label']}?" if figure["reason"] == LOW_CONFIDENCE else "-"
+
+
+def _figure_rows(page):
+    """Rows of `MANY_COLUMNS`: one a figure, and one for a picture without."""
+    if not page["figures"]:
+        blank = {} if page["error"] else {"trusted": False, "reason": BLANK}
+        return [{"path": page["path"], "error": page["error"]} | blank]
+    sides = ("x", "y", "width", "height")
+    return [
+        figure | {"path": page["path"]} | dict(zip(sides, figure["box"], strict=True)) for figure in page["figures"]
+    ]
+
+
 def _as_json(row, classes):
-    probs = row["probs"] if row["probs"] is None else dict(zip(classes, row["probs"].tolist(), strict=True))
-    return {name: row[name] for name in COLUMNS} | {"probs": probs}
+    return {name: row[name] for name in COLUMNS} | _named_probs(row, classes)
+
+
+def _named_probs(row, classes):
+    return {"probs": row["probs"] if row["probs"] is None else dict(zip(classes, row["probs"].tolist(), strict=True))}
+
+
+def _names(rows):
+    """A name a picture for what is drawn: its own, numbered if several are called so."""
+    stems = [Path(row["path"]).stem for row in rows]
+    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems, 1)]
 
 
 def _show(row, classes, name):
@@ -92,10 +156,28 @@ def _show(row, classes, name):
         return
     import plots  # matplotlib, for --show only
 
+    _save(
+        plots.prediction(_read_rgb(row), row["seen"], row["probs"], classes, _in_words(row)), f"{name}_prediction.png"
+    )
+
+
+def _show_page(page, name):
+    import plots
+
+    marks = [_mark(figure) for figure in page["figures"]]
+    boxes = [figure["box"] for figure in page["figures"]]
+    _save(plots.page(_read_rgb(page), boxes, marks), f"{name}_digits.png")
+
+
+def _read_rgb(row):
     picture = read_image(row["path"])
-    picture = picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
-    figure = plots.prediction(picture, row["seen"], row["probs"], classes, _in_words(row))
-    path = Path("outputs") / f"{name}_prediction.png"
+    return picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
+
+
+def _save(figure, name):
+    import plots
+
+    path = Path("outputs") / name
     plots.save(figure, path)
     print(f"drawn into {path}", file=sys.stderr)
 

@@ -6,25 +6,19 @@ import cv2
 import numpy as np
 
 from errors import InputError
+from image_header import image_size, orientation
+from ink import BlankImage, find_ink, find_pieces, keep_pieces
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
 CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
 
-_WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
-_EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
-_TOLERANCE = 8.0  # grey levels around the background that are background too
-_RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
-_MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
+MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded: a small file can hold gigabytes
+
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
-_SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _LAST_BYTES = {_JPEG: b"\xff\xd9", _PNG: b"IEND"}  # what a whole file has near its end
-
-
-class BlankImage(InputError):
-    """There is no ink in the picture."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -34,7 +28,7 @@ def read_image(path: str | Path) -> np.ndarray:
         uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
 
     Raises:
-        InputError: no such file, not a picture, or one that is cut short.
+        InputError: no such file, not a picture, one that is cut short or has more than `MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -46,14 +40,16 @@ def read_image(path: str | Path) -> np.ndarray:
     for first, last in _LAST_BYTES.items():
         if data.startswith(first) and last not in data[-65536:]:  # phones append things
             raise InputError(f"{path}: the picture is cut short; copy it again")
-    # OpenCV keeps the transparency or heeds the orientation, not both: a transparent picture stays as it lies.
-    oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    image = _decode(data, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
-    if image is not None and image.shape[2:] != (4,) and (b"eXIf" in data or b"EXIF" in data):
-        image = _decode(data, oriented)
+    size = image_size(data)
+    if size and size[0] * size[1] > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {size[0]}x{size[1]} pixels are more than the {MAX_PIXELS // 10**6} million that are read; "
+            "make it smaller"
+        )
+    image = _decode(data) if size else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP and TIFF can")
-    return image if image.dtype == np.uint8 else (image / 257).astype(np.uint8)
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def read_digit(path: str | Path) -> np.ndarray:
@@ -72,8 +68,10 @@ def read_digit(path: str | Path) -> np.ndarray:
 def to_mnist(image: np.ndarray) -> np.ndarray:
     """Turn any picture of one digit into MNIST's form.
 
-    What is behind the ink is estimated as a smooth surface and taken away, so that paper and blackboard, lit evenly or
-    not, come out alike. The ink is then cropped, scaled into a 20-pixel box and centred.
+    First the ink is told from what is behind it (`ink.find_ink`): a coloured picture becomes the grey that shows its
+    ink best; what would be there without the ink is estimated, as a smooth surface or, where a shadow or a table has
+    edges, from close by; printed lines are taken away. Then dust and bits of frame are cleared. What is left is
+    cropped, scaled into a 20-pixel box and centred.
 
     Args:
         image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
@@ -84,15 +82,15 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     Raises:
         BlankImage: no ink was found.
     """
-    grey = _to_grey(image)
-    shrink = _WORKING_SIDE / max(grey.shape)
-    if shrink < 1:
-        size = [max(1, round(side * shrink)) for side in grey.shape[::-1]]
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    ink = _clean(_ink(grey))
+    ink = find_ink(image)
+    pieces = find_pieces(ink)
+    return to_form(keep_pieces(ink, pieces.numbers, pieces.kept))
+
+
+def to_form(ink: np.ndarray) -> np.ndarray:
+    """Ink [h, w], some of it above 0, cropped, scaled into MNIST's box and centred: float32 [28, 28] in [0, 1]."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centre(_fit_box(ink))
+    return _centre(_fit_box(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
 
 
 def count_figures(image: np.ndarray) -> int:
@@ -121,84 +119,25 @@ def _apart(starts, sizes):
     return found
 
 
-def _decode(data, flags):
+def _decode(data):
+    """The picture, None if it cannot be decoded. OpenCV keeps transparency or heeds the orientation, not both."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it has lines of its own for stderr
+    is_jpeg = data.startswith(_JPEG)
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # among others: more than 2^30 pixels
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_jpeg else cv2.IMREAD_UNCHANGED
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
         return None
-
-
-def _to_grey(image):
-    """float32 [H, W], 0 to 255; what is transparent becomes the opposite of the ink."""
-    if image.ndim == 2:
-        return image.astype(np.float32)
-    grey = cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2GRAY).astype(np.float32)
-    if image.shape[2] == 4:
-        alpha = image[:, :, 3].astype(np.float32) / 255
-        ink_is_light = (grey * alpha).sum() > 127.5 * alpha.sum()
-        grey = grey * alpha + (0 if ink_is_light else 255) * (1 - alpha)
-    return grey
-
-
-def _ink(grey):
-    """float32 [H, W] in [0, 1]: how far each pixel is from the background towards the ink."""
-    background = _background(grey)
-    difference = grey - background
-    noise = 1.4826 * np.median(np.abs(_sample(difference)))
-    # The ink is what stands out most, darker or lighter; single pixels count for less than many.
-    dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
-    is_dark = _peak(dark) >= _peak(light)
-    ink, room = (dark, background) if is_dark else (light, 255 - background)
-    if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
-        raise BlankImage("the picture is blank: there is no ink to be seen")
-    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
-    return np.minimum(ink / _peak(ink), 1)
-
-
-def _background(grey):
-    """float32 [H, W]: what would be there without the ink, as a polynomial surface in x and y.
-
-    Fitted to the edge of the picture first, then to all that looks like it: the ink falls out.
-    """
-    height, width = grey.shape
-    y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
-    terms = (np.ones_like(x), x, y, x * y, x * x, y * y)
-    samples = np.stack([_sample(np.broadcast_to(term, grey.shape)).ravel() for term in terms], -1)
-    values = _sample(grey).ravel()
-    edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
-    background = np.median(values[edge])
-    coefficients = [background]
-    for degree in (1, 3, 6):
-        away = np.abs(values - background)
-        near = away < max(_TOLERANCE, 2.5 * np.median(away[edge]))
-        if near.mean() < 0.2:
-            break
-        known = samples[near, :degree]
-        coefficients = np.linalg.solve(
-            known.T @ known + _RIDGE * np.eye(degree), known.T @ values[near]
-        )  # least squares
-        background = samples[:, :degree] @ coefficients
-    return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
-
-
-def _peak(ink):
-    return max(np.quantile(_sample(ink), 0.995), 0.7 * ink.max())
-
-
-def _sample(image):
-    """Every k-th pixel of [H, W], about 4,000 in all: enough for statistics."""
-    return image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)]
-
-
-def _clean(ink):
-    """The ink without dust: connected pieces of too little ink are cleared."""
-    count, pieces = cv2.connectedComponents((ink > 0.2).astype(np.uint8), connectivity=8)
-    amount = np.bincount(pieces.ravel(), weights=ink.ravel(), minlength=count)
-    amount[0] = 0
-    kept = (amount >= _SPECK * amount.max())[pieces].astype(np.uint8)
-    kept[pieces == 0] = 0
-    return ink * cv2.dilate(kept, np.ones((3, 3), np.uint8))  # with the soft edge of the strokes
+    if image is None or is_jpeg:
+        return image
+    turn = orientation(data)
+    if turn in (5, 6, 7, 8):
+        image = cv2.transpose(image)
+    if turn in (2, 3, 6, 7):
+        image = cv2.flip(image, 1)
+    if turn in (3, 4, 7, 8):
+        image = cv2.flip(image, 0)
+    return image
 
 
 def _fit_box(ink):

@@ -11,10 +11,13 @@ SCRIPTS = {"train", "evaluate", "predict", "benchmark"}
 MODULES = {path.stem for path in ROOT.glob("*.py")}
 THIRD_PARTY = {
     # who may import what, beside the standard library and the project's own modules
+    "image_header": set(),
+    "ink": {"numpy", "cv2"},
     "preprocess": {"numpy", "cv2"},
     "augment": {"numpy", "cv2"},
     "metrics": {"numpy"},
     "calibration": {"numpy"},
+    "figures": {"numpy"},
     "nondigits": {"numpy", "cv2"},
     "forms": {"numpy", "cv2"},
     "safe_pickle": {"numpy"},
@@ -24,10 +27,10 @@ THIRD_PARTY = {
     "atomic": set(),
 }
 LEVELS = [
-    {"errors", "metrics"},
-    {"atomic", "safe_pickle", "calibration"},
+    {"errors", "metrics", "image_header"},
+    {"atomic", "safe_pickle", "calibration", "ink"},
     {"config", "runtime", "preprocess", "augment", "plots", "model", "mnist_files"},
-    {"data", "checkpoint", "optim", "nondigits", "forms"},
+    {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
     {"classifier", "run_folder"},
     {"report"},
     SCRIPTS,

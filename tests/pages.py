@@ -1,0 +1,214 @@
+"""Photos of pages of digits, drawn by chance: paper, lines, light, a shadow, a table, a phone's camera, four pens.
+
+python tests/pages.py outputs/pages        draws a few to look at
+
+The digits are MNIST's training images, thinned to a line and drawn over with a pen. MNIST's test images stay out of it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PENS = {
+    # width as a share of a digit's height, colour BGR, how much of the paper it covers, grain
+    "pencil": ((0.035, 0.05), [(105, 100, 100)], 0.75, 0.5),
+    "ballpoint": ((0.035, 0.055), [(150, 60, 35), (120, 35, 25)], 0.9, 0.15),
+    "felt pen": ((0.08, 0.11), [(40, 35, 35)], 0.97, 0.0),
+    "marker": ((0.13, 0.17), [(50, 40, 205), (70, 140, 30)], 0.95, 0.0),
+}
+LINES = ("plain", "ruled", "squared")
+_HEIGHT, _WIDTH = 1000, 800  # of the sheet, pixels
+_ROWS = ([5, 5], [3, 4, 3], [4, 3, 3], [2, 3, 2, 3])
+
+
+@dataclass(frozen=True)
+class Page:
+    """A photo, uint8 [H, W, 3] BGR; of its digits, in reading order, `labels` and `boxes` (x, y, width, height)."""
+
+    image: np.ndarray
+    labels: list[int]
+    boxes: list[tuple[float, float, float, float]]
+
+
+def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, pen: str, lines: str) -> Page:
+    """Draw ten digits, uint8 [10, 28, 28], in rows on a sheet, and take a photo of it."""
+    cover = np.zeros((_HEIGHT, _WIDTH), np.float32)
+    size = rng.uniform(62, 92)
+    width, colours, most, grain = PENS[pen]
+    placed = []
+    counts = _ROWS[rng.integers(len(_ROWS))]
+    top, row_height = 150 + rng.uniform(0, 50), min(1.9 * size, 680 / len(counts))
+    order = iter(range(len(images)))
+    for row, count in enumerate(counts):
+        step = min(size * rng.uniform(1.25, 1.7), 540 / count)
+        x = 130 + rng.uniform(0, max(1, 540 - count * step))
+        for _ in range(count):
+            glyph = _reink(images[next(order)], size * rng.uniform(0.85, 1.1), rng.uniform(*width) * size)
+            h, w = glyph.shape
+            left = int(x + (step - w) / 2)
+            up = int(top + row * row_height + rng.uniform(-0.06, 0.06) * size)
+            part = cover[up : up + h, left : left + w]
+            np.maximum(part, glyph, out=part)
+            ink = cv2.boundingRect((glyph > 0.3).astype(np.uint8))
+            placed.append((left + ink[0], up + ink[1], ink[2], ink[3]))
+            x += step
+    sheet = _paper(rng, lines, size)
+    if grain:
+        tooth = cv2.GaussianBlur(rng.normal(0, 1, cover.shape).astype(np.float32), None, 0.8) * 2
+        cover = cover * np.clip(1 - grain * (0.5 + 0.5 * tooth), 0, 1)
+    cover = (most * cover)[:, :, None]
+    colour = np.float32(colours[rng.integers(len(colours))])
+    sheet = sheet * (1 - cover) + colour * cover
+    image, boxes = _photograph(rng, sheet, placed)
+    return Page(image, labels.tolist(), boxes)
+
+
+def draw_pages(
+    count: int, mnist: tuple[np.ndarray, np.ndarray], seed: int = 0, pens=tuple(PENS)
+) -> list[tuple[str, Page]]:
+    """`count` pages with each pen in turn, on plain, ruled and squared paper; names of the pens, and the pages."""
+    rng = np.random.default_rng(seed)
+    pages = []
+    for number in range(count):
+        for pen in pens:
+            chosen = _choose(rng, mnist[0], 10)
+            pages.append((pen, draw_page(rng, mnist[0][chosen], mnist[1][chosen], pen, LINES[number % len(LINES)])))
+    return pages
+
+
+def _choose(rng, images, count):
+    """Indices of images that their middle line describes: not of those with a loop filled in, or hardly visible."""
+    chosen = []
+    while len(chosen) < count:
+        index = int(rng.integers(len(images)))
+        shape = _enlarge(images[index], 80, 10) > 90
+        away = _away(_thin(shape))
+        again = away <= np.median(cv2.distanceTransform(shape.astype(np.uint8), cv2.DIST_L2, 5)[away == 0])
+        if (again & shape).sum() > 0.75 * (again | shape).sum():
+            chosen.append(index)
+    return chosen
+
+
+def _reink(image, size, width):
+    """A digit [28, 28] -> float32 [h, w] in [0, 1]: its middle line, enlarged to `size`, drawn `width` pixels wide."""
+    away = _away(_thin(_enlarge(image, size, int(width) + 4) > 90))
+    return np.clip(width / 2 + 1 - cv2.GaussianBlur(away, None, 1.2), 0, 1)
+
+
+def _enlarge(image, size, margin):
+    x, y, w, h = cv2.boundingRect(image)
+    scale = size / max(w, h)
+    enlarged = cv2.resize(image[y : y + h, x : x + w], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(cv2.copyMakeBorder(enlarged, *[margin] * 4, cv2.BORDER_CONSTANT), None, size / 40)
+
+
+def _away(line):
+    return cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _thin(mask):
+    """Peel a shape down to its middle line (Zhang and Suen 1984)."""
+    ring = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.float32)
+    codes = np.arange(256)
+    bits = (codes[:, None] >> np.arange(8)) & 1  # clockwise from above
+    rises = ((bits == 0) & (np.roll(bits, -1, 1) == 1)).sum(1)
+    loose = (rises == 1) & (bits.sum(1) >= 2) & (bits.sum(1) <= 6)
+    up, right, down, left = bits[:, 0], bits[:, 2], bits[:, 4], bits[:, 6]
+    peels = [
+        loose & (up * right * down == 0) & (right * down * left == 0),
+        loose & (up * right * left == 0) & (up * down * left == 0),
+    ]
+    mask = mask.copy()
+    before = -1
+    while before != (before := mask.sum()):
+        for peel in peels:
+            code = cv2.filter2D(mask.astype(np.float32), -1, ring, borderType=cv2.BORDER_CONSTANT)
+            mask &= ~peel[code.astype(int)]
+    return mask
+
+
+def _paper(rng, lines, size):
+    """float32 [H, W, 3] BGR: fibres, and a pad's printed lines."""
+    paper = np.empty((_HEIGHT, _WIDTH, 3), np.float32)
+    paper[:] = rng.uniform(225, 245) - np.float32([rng.uniform(0, 14), rng.uniform(0, 6), 0])
+    fibres = rng.normal(0, 2.5, paper.shape[:2]) + 3 * _clouds(rng, paper.shape[:2], 40)
+    paper += fibres[:, :, None]
+    if lines == "plain":
+        return paper
+    colour = np.float32([(215, 180, 150), (190, 175, 170), (200, 150, 180)][rng.integers(3)])
+    spacing = size * (rng.uniform(0.6, 1.3) if lines == "ruled" else rng.uniform(0.35, 0.7))
+    grid = np.zeros(paper.shape[:2], np.float32)
+    for axis, length in enumerate(grid.shape):
+        if axis == 0 or lines == "squared":
+            for at in np.arange(rng.uniform(0.3, 1) * spacing, length, spacing):
+                line = np.clip(rng.uniform(1.1, 1.6) - np.abs(np.arange(length) - at), 0, 1)
+                grid = np.maximum(grid, line[:, None] if axis == 0 else line)
+    grid = 0.85 * grid[:, :, None]
+    return paper * (1 - grid) + colour * grid
+
+
+def _photograph(rng, sheet, boxes):
+    """The sheet on a table, seen askew, lit from one side, with a shadow's edge on it; blur, noise, JPEG."""
+    height, width = sheet.shape[:2]
+    corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+    table = rng.random() < 0.4
+    out = (int(height * 1.15), int(width * 1.15)) if table else (height - 100, width - 60)
+    place = corners + (np.float32(out[::-1]) - (width, height)) / 2 + rng.uniform(-0.03, 0.03, (4, 2)) * width
+    angle = np.radians(rng.uniform(-5, 5))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array(out[::-1]) / 2
+    place = ((place - middle) @ turn.T + middle).astype(np.float32)
+    if not table:  # the sheet fills the picture
+        place = ((place - middle) * 1.12 + middle).astype(np.float32)
+    view = cv2.getPerspectiveTransform(corners, place)
+    wood = np.float32([(60, 85, 120), (70, 70, 75), (40, 55, 80)][rng.integers(3)])
+    image = wood + 12 * cv2.GaussianBlur(rng.normal(0, 1, out), None, sigmaX=30, sigmaY=1.5)[:, :, None] * 8
+    image = image.astype(np.float32)
+    on_sheet = cv2.warpPerspective(np.ones(sheet.shape[:2], np.float32), view, out[::-1])[:, :, None]
+    image = (
+        image * (1 - on_sheet) + cv2.warpPerspective(sheet, view, out[::-1], borderMode=cv2.BORDER_REPLICATE) * on_sheet
+    )
+
+    y, x = np.mgrid[: out[0], : out[1]].astype(np.float32)
+    y, x = y / out[0] - 0.5, x / out[1] - 0.5
+    towards = rng.uniform(0, 2 * np.pi)
+    light = 1 - rng.uniform(0.1, 0.45) * (0.5 + np.cos(towards) * x + np.sin(towards) * y) - 0.25 * (x * x + y * y)
+    if rng.random() < 0.7:  # the phone's, or a hand's
+        towards = rng.uniform(0, 2 * np.pi)
+        edge = np.cos(towards) * x + np.sin(towards) * y - rng.uniform(-0.25, 0.25)
+        edge += 0.03 * np.sin(rng.uniform(3, 9) * (x - y) + rng.uniform(0, 6))
+        light *= 1 - rng.uniform(0.25, 0.5) / (1 + np.exp(-np.clip(edge / rng.uniform(0.002, 0.02), -50, 50)))
+    image *= light[:, :, None]
+    image = cv2.GaussianBlur(image, None, rng.uniform(0.5, 1.1))
+    noise = rng.normal(0, 1, image.shape) * np.sqrt(np.maximum(image, 0)) * rng.uniform(0.2, 0.5)
+    image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(60, 90))])[1], 1)
+
+    seen = []
+    for x, y, w, h in boxes:
+        points = cv2.perspectiveTransform(np.float32([[[x, y], [x + w, y], [x + w, y + h], [x, y + h]]]), view)[0]
+        low, high = points.min(0), points.max(0)
+        seen.append((*low.tolist(), *(high - low).tolist()))
+    return image, seen
+
+
+def _clouds(rng, size, scale):
+    """Noise that changes over `scale` pixels, standard deviation about 1."""
+    coarse = rng.normal(0, 1, (size[0] // scale + 2, size[1] // scale + 2)).astype(np.float32)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def main(folder: str) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from data import load_mnist
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for number, (pen, page) in enumerate(draw_pages(3, load_mnist("train"))):
+        cv2.imwrite(f"{folder}/{number:02d}_{pen.replace(' ', '_')}.jpg", page.image)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
