@@ -80,7 +80,8 @@ class Canvas:
         """Lift it. A stroke that changed nothing is no step of undo."""
         if not self._points:
             return
-        self._draw([_middle(*self._points[-2:]), self._points[-1]] if self._points[1:] else self._points * 2)
+        if len(self._points) > 1:
+            self._draw([_middle(*self._points[-2:]), self._points[-1]])
         self._points = []
         if np.array_equal(self._before[-1], self.image):
             self._before.pop()
@@ -282,7 +283,7 @@ class Window:
         try:
             while not self._is_left:
                 key = self._wait()
-                self._is_left = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1  # its close button
+                self._is_left = not _is_open()  # its close button was pressed
                 while self._events:
                     self._heed(*self._events.popleft()[:4])
                 if key != -1:
@@ -424,6 +425,13 @@ class Window:
             self._is_new = False
 
 
+def _is_open():
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # Qt's answer if there is no window any more
+        return False
+
+
 def _say(line):
     """Print it at once; if whoever read the output has left, the window goes on without."""
     try:
@@ -463,10 +471,8 @@ def check_windows() -> None:
             f"OpenCV's windows need a library ({error}); on Debian and Ubuntu: apt-get install libsm6"
         ) from None
     xcb.xcb_connect.restype = ctypes.c_void_p
-    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
-    failed = xcb.xcb_connection_has_error(connection)
-    xcb.xcb_disconnect(connection)
-    if failed:
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))  # left open: a server may start anew when all have gone
+    if xcb.xcb_connection_has_error(connection):
         raise InputError(f"no display: nothing answers at DISPLAY={os.environ['DISPLAY']}, or it lets nobody in")
 
 

@@ -169,7 +169,10 @@ def _draw_bars(frame, view):
 def _draw_foot(frame, view):
     cv2.line(frame, (0, CANVAS), (WIDTH, CANVAS), _LINE)
     y = (CANVAS + HEIGHT) // 2
-    _text(frame, view.status or HINT, (16, y + 5), 14, _TEXT if view.status else _GREY)
+    line = view.status or HINT
+    while _width(line, 14, 400) > _RIGHT - 54 - 80:
+        line = line.removesuffix("...")[:-1] + "..."
+    _text(frame, line, (16, y + 5), 14, _TEXT if view.status else _GREY)
     _text(frame, "eraser" if view.erasing else "pen", (_RIGHT - 54, y + 5), 14, _GREY, align="right")
     centre = _RIGHT - 22, y
     cv2.circle(frame, centre, view.pen // 2, _PAPER if view.erasing else _TEXT, cv2.FILLED, cv2.LINE_AA)

@@ -7,7 +7,7 @@ import sys
 
 from conftest import ROOT
 
-SCRIPTS = {"train", "evaluate", "predict", "benchmark"}
+SCRIPTS = {"train", "evaluate", "predict", "draw", "benchmark"}
 MODULES = {path.stem for path in ROOT.glob("*.py")}
 THIRD_PARTY = {
     # who may import what, beside the standard library and the project's own modules
@@ -19,6 +19,7 @@ THIRD_PARTY = {
     "nondigits": {"numpy", "cv2"},
     "safe_pickle": {"numpy"},
     "plots": {"numpy", "matplotlib"},
+    "panel": {"numpy", "cv2"},
     "config": {"yaml"},
     "errors": set(),
     "atomic": set(),
@@ -26,7 +27,7 @@ THIRD_PARTY = {
 LEVELS = [
     {"errors", "metrics"},
     {"atomic", "safe_pickle", "calibration"},
-    {"config", "runtime", "preprocess", "augment", "plots", "model", "mnist_files"},
+    {"config", "runtime", "preprocess", "augment", "plots", "panel", "model", "mnist_files"},
     {"data", "checkpoint", "optim", "nondigits", "figures"},
     {"classifier", "run_folder"},
     {"report"},
@@ -85,8 +86,8 @@ def test_importing_the_modules_does_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_predict_and_evaluate_check_their_arguments_before_they_import_paddle():
-    for module in ("predict", "evaluate"):
+def test_predict_evaluate_and_draw_check_their_arguments_before_they_import_paddle():
+    for module in ("predict", "evaluate", "draw"):
         body = ast.parse((ROOT / f"{module}.py").read_text()).body
         top = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
         top |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
