@@ -263,14 +263,31 @@ class Window:
         self._announced = None  # the last of them, while it can be what is on the canvas
         self._is_announcing = False  # it is one of them that the recogniser has got
         self._is_left = self._is_interrupted = False
+        self._is_qt = "QT" in _gui()
+        self._is_zoomed = False
+        self._open()  # the model loads behind it
+        self.recogniser = Recogniser(checkpoint, device)
+
+    def _open(self):
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise InputError(f"OpenCV cannot open a window: {error.err}") from None
         cv2.imshow(TITLE, compose(self.view))
         cv2.setMouseCallback(TITLE, lambda *event: self._events.append(event))
-        cv2.waitKey(1)  # it stands: the model loads behind it
-        self.recogniser = Recogniser(checkpoint, device)
+        cv2.waitKey(1)
+
+    def _open_anew(self):
+        """Undo the zoom: a wheel turned up magnifies what Qt's window shows, and OpenCV has no call against it."""
+        self._is_zoomed = False
+        x, y = cv2.getWindowImageRect(TITLE)[:2]
+        cv2.destroyWindow(TITLE)
+        self._open()
+        cv2.moveWindow(TITLE, x, y)
+        cv2.waitKey(1)
+        now_x, now_y = cv2.getWindowImageRect(TITLE)[:2]  # with a frame it is the frame that was moved there
+        if (now_x, now_y) != (x, y):
+            cv2.moveWindow(TITLE, 2 * x - now_x, 2 * y - now_y)
 
     def run(self) -> None:
         """Until it is left; then what has been finished is still announced.
@@ -291,6 +308,8 @@ class Window:
                 if not self.canvas.is_drawing and time.monotonic() - self._touched > PAUSE:
                     self._finish()
                 self._converse()
+                if self._is_zoomed and not self._is_left:
+                    self._open_anew()
                 if not self._is_shown and not self._is_left:
                     cv2.imshow(TITLE, compose(self.view))
                     self._is_shown = True
@@ -336,6 +355,7 @@ class Window:
                 self._repaint()
         elif event == cv2.EVENT_MOUSEWHEEL:
             self._change_pen(PEN_STEP if flags > 0 else -PEN_STEP)
+            self._is_zoomed = self._is_qt and flags > 0
 
     def _press(self, key):
         self._touched = time.monotonic()
@@ -403,7 +423,7 @@ class Window:
         self._is_finished = True
 
     def _converse(self, seconds=0.0):
-        """Take the recogniser's answer, if it is there, and give it an image: to be announced, or what is there now."""
+        """Take the recogniser's answer, if it is there, and give it an image: what is there now, or to be announced."""
         if self._is_interrupted:
             raise KeyboardInterrupt
         digits = self.recogniser.poll(seconds)
@@ -417,12 +437,18 @@ class Window:
         if self.view.classes is None and self.recogniser.classes is not None:
             self.view.classes = self.recogniser.classes
             self._is_shown = False
-        if self.recogniser.is_idle and self._to_announce:
-            self.recogniser.send(self._to_announce.popleft())
-            self._is_announcing = True
-        elif self.recogniser.is_idle and self._is_new:
+        if self.recogniser.is_idle and self._is_new:
             self.recogniser.send(self.canvas.image)
             self._is_new = False
+        elif self.recogniser.is_idle and self._to_announce:
+            self.recogniser.send(self._to_announce.popleft())
+            self._is_announcing = True
+
+
+def _gui():
+    """What draws OpenCV's windows: QT5, GTK3, WIN32UI, COCOA, NONE, ..."""
+    found = re.search(r"GUI: +(\S+)", cv2.getBuildInformation())
+    return found[1] if found else "NONE"
 
 
 def _is_open():
@@ -446,8 +472,7 @@ def check_windows() -> None:
     Raises:
         InputError: it has none, or there is no display.
     """
-    found = re.search(r"GUI: +(\S+)", cv2.getBuildInformation())
-    if not found or found[1] == "NONE":
+    if _gui() == "NONE":
         raise InputError(
             "this OpenCV has no windows: pip uninstall opencv-python-headless, "
             "then pip install --force-reinstall opencv-python"

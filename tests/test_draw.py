@@ -293,7 +293,7 @@ class Running:
             )
         self.until(lambda: screen.picture()[5, 5].tolist() == [255, 255, 255] or self.process.poll() is not None)
 
-    def until(self, condition, seconds=15):
+    def until(self, condition, seconds=90):
         """Wait for a condition; that it never comes is the failure."""
         end = time.monotonic() + seconds
         while not condition():
