@@ -26,10 +26,11 @@ lint: .venv/installed-dev ## ruff, as CI runs it
 benchmark: .venv/installed ## our speed beside the tutorial's, and predict.py beside a bare import of Paddle
 	$(PY) benchmark.py
 
-pictures: .venv/installed ## draw the pictures in the README anew
+pictures: .venv/installed ## draw the pictures in the README anew (that of the window needs apt's xvfb and xdotool)
 	$(PY) predict.py examples/7_scan.png --show
 	$(PY) evaluate.py
 	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
+	$(PY) tests/window_picture.py docs/window.png
 
 clean: ## remove the environment and outputs; trained checkpoints stay
 	rm -rf .venv outputs

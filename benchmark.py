@@ -1,12 +1,14 @@
 """Measure our speed against a yardstick in the same run, since the machine's own speed comes and goes.
 
-python benchmark.py             both of these
+python benchmark.py             all of these
 python benchmark.py training    an epoch of configs/tutorial.yaml beside one of the tutorial's own loop
 python benchmark.py startup     predict.py on one picture beside `import paddle` alone
+python benchmark.py window      draw.py on a screen of its own (needs Xvfb and xdotool)
 """
 
 import csv
 import gzip
+import os
 import platform
 import re
 import statistics
@@ -19,6 +21,7 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore", message="No ccache found")
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -31,11 +34,12 @@ from mnist_files import CACHE, FILES
 from runtime import cpu_name, versions
 
 ROOT = Path(__file__).resolve().parent
+PARTS = ("all", "training", "startup", "window", "tutorial-loop")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="benchmark.py", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("all", "training", "startup", "tutorial-loop"), default="all")
+    parser.add_argument("part", nargs="?", choices=PARTS, default="all")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="N", help="of each, in turn [3]")
     args = parser.parse_args(argv)
     if args.part == "tutorial-loop":  # the process that `training` times
@@ -47,6 +51,8 @@ def main(argv: list[str] | None = None) -> None:
         compare_training(args.rounds)
     if args.part in ("all", "startup"):
         compare_startup(args.rounds * 3)
+    if args.part in ("all", "window"):
+        measure_window(args.rounds)
 
 
 def compare_training(rounds: int) -> None:
@@ -78,6 +84,65 @@ def compare_startup(rounds: int) -> None:
     _print_row('python -c "import paddle"', bare, "s")
     _print_row("python predict.py examples/7_scan.png", predict, "s")
     _print_row("ratio", [b / a for a, b in zip(bare, predict, strict=True)], "x")
+
+
+def measure_window(rounds: int) -> None:
+    """From the start of draw.py to its window, from the pen to the answer, and what it costs while nobody draws."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from desktop import PROGRAMS, desktop
+
+    missing = [name for name, path in PROGRAMS.items() if path is None]
+    if missing:
+        raise RunError(f"draw.py's window: not installed: {' '.join(missing)} (apt-get install xvfb xdotool)")
+    shown, idle, answered = [], [], []
+    for _ in range(rounds):
+        with desktop() as screen:
+            seen = np.s_[42:182, 476:616]  # the part of the screen where the network's 28x28 stands
+            black = screen.picture()[seen]
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, "draw.py"], cwd=ROOT, env=screen.environment, stdout=subprocess.DEVNULL
+            )
+            _changed(screen, seen, black)
+            shown.append(time.perf_counter() - started)
+            for _ in range(21):
+                screen.do("mousemove", 200, 200, "sleep", 0.3)  # all has been drawn then
+                blank, started = screen.picture()[seen], time.perf_counter()
+                screen.do("mousedown", 1)
+                _changed(screen, seen, blank)
+                answered.append(1000 * (time.perf_counter() - started))
+                screen.do("mouseup", 1, "sleep", 0.1, "key", "c")
+            answered.remove(max(answered[-21:]))  # the first, for which the model had to load
+            time.sleep(3)
+            started, before = time.perf_counter(), _cpu_seconds(process.pid)
+            time.sleep(10)
+            idle.append(100 * (_cpu_seconds(process.pid) - before) / (time.perf_counter() - started))
+            process.kill()
+            process.wait()
+    print(f"\ndraw.py, {rounds} rounds: median (least to most)")
+    _print_row("start of the process to its window", shown, "s")
+    _print_row("a press of the button to the answer", answered, "ms")
+    print(f"  {'95 % of them within':46}  {statistics.quantiles(answered, n=20)[-1]:6.2f} ms")
+    _print_row("of a core, while nobody draws", idle, "%")
+
+
+def _changed(screen, part, before):
+    """Wait until a part of the screen is no more what it was; what it is then."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        now = screen.picture()[part]
+        if (now != before).any():
+            return now
+    raise RunError("draw.py's window does not answer")
+
+
+def _cpu_seconds(pid):
+    """Of a process and its children, so far (proc(5))."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = 0
+    for process in [pid, *children]:
+        ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class TutorialLeNet(nn.Layer):

@@ -1,0 +1,556 @@
+"""draw.py: the canvas without a window, and the window as a hand at the mouse and the keyboard uses it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import desktop as desk
+import numpy as np
+import pytest
+from conftest import ROOT, assert_one_line_error, script
+
+import draw
+import panel
+from calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
+from draw import Canvas
+from errors import InputError
+from panel import CANVAS, Digit, View
+
+# The canvas
+
+
+def stroke(canvas, *points, width=20, erase=False):
+    canvas.begin(*points[0], width, erase)
+    for point in points[1:]:
+        canvas.extend(*point)
+    canvas.end()
+
+
+def pieces(image):
+    return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1
+
+
+def test_a_click_makes_a_round_smooth_dot():
+    canvas = Canvas()
+    stroke(canvas, (100, 200), width=20)
+    assert canvas.image.astype(float).sum() / 255 == pytest.approx(np.pi * 10**2, rel=0.2)
+    rows, columns = np.nonzero(canvas.image)
+    assert (rows.mean(), columns.mean()) == pytest.approx((200, 100), abs=0.5)
+    assert np.isin(canvas.image, (0, 255)).mean() < 1, "no grey at the edge"
+
+
+@pytest.mark.parametrize("width", [12, 28, 36])
+def test_a_fast_stroke_is_one_piece_as_wide_as_the_pen(width):
+    canvas = Canvas()
+    stroke(canvas, (30, 220), (420, 220), width=width)
+    assert pieces(canvas.image) == 1
+    thickness = (canvas.image[:, 40:410] > 127).sum(0)
+    assert abs(thickness - width).max() <= 2
+
+
+def test_a_stroke_goes_through_its_first_and_last_point_and_bends_between():
+    angles = np.linspace(0, np.pi, 6)
+    points = np.round(220 + 150 * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(int).tolist()
+    canvas = Canvas()
+    stroke(canvas, *points, width=12)
+    assert pieces(canvas.image) == 1
+    for x, y in (points[0], points[-1]):
+        assert canvas.image[y, x] == 255
+    away = np.hypot(*(np.argwhere(canvas.image > 127) - 220).T)
+    assert away.min() > 125, "a polygon's sides come nearer"
+    assert away.max() < 160
+
+
+def test_a_sharp_corner_stays_one():
+    canvas = Canvas()
+    stroke(canvas, (100, 100), (300, 100), (200, 350), width=20)
+    assert canvas.image[100, 300] == 255
+
+
+def test_slow_and_fast_strokes_are_the_same_line():
+    fast, slow = Canvas(), Canvas()
+    stroke(fast, (50, 60), (350, 360))
+    stroke(slow, *((i, i + 10) for i in range(50, 351)))
+    assert np.mean((fast.image > 127) != (slow.image > 127)) < 0.005
+
+
+def test_erasing_leaves_what_is_beside_it():
+    canvas = Canvas()
+    stroke(canvas, (50, 100), (400, 100))
+    stroke(canvas, (225, 50), (225, 150), width=40, erase=True)
+    assert pieces(canvas.image) == 2
+    assert not canvas.image[:, 210:240].any()
+    assert canvas.image[100, 100] == 255
+
+
+def test_outside_the_canvas_nothing_is_drawn_and_the_stroke_comes_back_where_the_mouse_does():
+    canvas = Canvas()
+    stroke(canvas, (400, 100), (600, 100), (600, 300), (400, 300))
+    assert canvas.image.shape == (CANVAS, CANVAS)
+    assert pieces(canvas.image) == 2, "in and out are not joined along the edge"
+    assert canvas.image[100, CANVAS - 1] == canvas.image[300, CANVAS - 1] == 255
+    assert not canvas.image[150:250].any()
+    stroke(canvas, (10, 10), (-3000, -5000), (20000, 10))
+
+
+def test_moving_without_a_stroke_draws_nothing():
+    canvas = Canvas()
+    canvas.extend(100, 100)
+    canvas.end()
+    stroke(canvas, (100, 100))
+    before = canvas.image.copy()
+    canvas.extend(300, 300)
+    np.testing.assert_array_equal(canvas.image, before)
+
+
+def test_undo_goes_back_stroke_by_stroke_and_over_erasing_and_clearing():
+    canvas, images = Canvas(), []
+    steps = [
+        lambda: stroke(canvas, (50, 100), (400, 100)),
+        lambda: stroke(canvas, (50, 300)),
+        lambda: stroke(canvas, (200, 50), (200, 150), erase=True),
+        canvas.clear,
+        lambda: stroke(canvas, (80, 80), (300, 300)),
+    ]
+    for step in steps:
+        images.append(canvas.image.copy())
+        step()
+    for image in reversed(images):
+        assert canvas.undo()
+        np.testing.assert_array_equal(canvas.image, image)
+    assert not canvas.undo()
+
+
+def test_what_changes_nothing_is_no_step_of_undo():
+    canvas = Canvas()
+    stroke(canvas, (50, 50))
+    stroke(canvas, (300, 300), erase=True)
+    canvas.undo()
+    assert not canvas.image.any()
+    canvas.clear()
+    assert not canvas.undo()
+
+
+def test_undo_in_the_middle_of_a_stroke_takes_that_stroke_back():
+    canvas = Canvas()
+    canvas.begin(100, 100, 20)
+    canvas.extend(200, 200)
+    assert canvas.undo()
+    assert not canvas.image.any()
+    assert not canvas.is_drawing
+
+
+# What is said and shown
+
+
+def digit(label, confidence=0.998, reason=None, line=0):
+    probs = np.full(10, (1 - confidence) / 9)
+    probs[int(label)] = confidence
+    return Digit((60, 60, 80, 200), line, np.zeros((28, 28), np.float32), label, confidence, probs, reason)
+
+
+@pytest.mark.parametrize(
+    "digits, words",
+    [
+        ([digit("7")], "'7' (99.8% sure)"),
+        ([digit("7", 0.612, LOW_CONFIDENCE)], "'7' (61.2% sure: low confidence)"),
+        ([digit("7", 0.41, NOT_A_DIGIT)], "no digit (the nearest is 7, 41.0%)"),
+        ([digit("7", 0.41, SEVERAL_DIGITS)], "several digits (the nearest is 7, 41.0%)"),
+        ([digit("4"), digit("2", 0.991)], "'42' (99.1% sure)"),
+        ([digit("4", 0.5, LOW_CONFIDENCE), digit("2")], "'42' (50.0% sure: low confidence)"),
+        (
+            [digit("4", 0.5), digit("2", 0.9, NOT_A_DIGIT)],
+            "no number (figure 2 of 2 is not a digit; the nearest is 2, 90.0%)",
+        ),
+        ([digit("1"), digit("2"), digit("3", line=1)], "'12 3' (99.8% sure)"),
+    ],
+)
+def test_what_was_painted_is_said_with_the_least_confidence(digits, words):
+    assert draw.painted(digits) == words
+
+
+def test_the_panel_differs_for_what_is_trusted_doubtful_and_no_digit():
+    image, classes = Canvas().image, list("0123456789")
+    reasons = (None, LOW_CONFIDENCE, NOT_A_DIGIT)
+    views = [View(image, 28, classes=classes, digits=[digit("7", reason=reason)]) for reason in reasons]
+    frames = [panel.compose(view)[:, CANVAS:].tobytes() for view in (*views, View(image, 28))]
+    assert len(set(frames)) == 4
+
+
+def test_no_text_is_cut_off_at_the_edges(monkeypatch):
+    """The widest there is: whatever is written keeps within the window, and within the panel or the foot it is in."""
+    written, write = [], panel._text
+
+    def text(frame, text, place, size, colour, weight=400, align="left"):
+        width = panel._width(text, size, weight)
+        left = place[0] - {"left": 0, "centre": 0.5, "right": 1}[align] * width
+        written.append((text, left, left + width, place[1]))
+        write(frame, text, place, size, colour, weight, align)
+
+    monkeypatch.setattr(panel, "_text", text)
+    classes, image = list("0123456789"), Canvas().image
+    for digits in ([digit("8", 0.5, LOW_CONFIDENCE)] * 12, [digit("8", 0.999, SEVERAL_DIGITS)], []):
+        for status in ("", "not saved: /a/very/long/name/" + "x" * 200):
+            panel.compose(View(image, 36, True, True, status, classes, digits))
+    panel.compose(View(image, 36))
+    assert len(written) > 100
+    for text, left, right, y in written:
+        limit = panel.WIDTH if y > CANVAS or left >= CANVAS else CANVAS
+        assert 0 < left < right < limit - 8, text
+        assert not (y > CANVAS and left < CANVAS and right > panel.WIDTH - 130), text
+
+
+def test_numbers_go_on_after_the_last_and_nothing_is_overwritten(tmp_path):
+    image = np.eye(30, dtype=np.uint8) * 255
+    first = draw.save_numbered(tmp_path / "new" / "7", image)
+    assert first == tmp_path / "new" / "7" / "0001.png"
+    np.testing.assert_array_equal(cv2.imread(str(first), cv2.IMREAD_UNCHANGED), image)
+    (first.parent / "0041.png").write_text("mine")
+    (first.parent / "notes.png").touch()
+    assert draw.save_numbered(first.parent, image).name == "0042.png"
+    assert (first.parent / "0041.png").read_text() == "mine"
+    assert len(list(first.parent.iterdir())) == 4
+
+
+def test_a_drawing_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(draw.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        draw.save_numbered(tmp_path, np.zeros((9, 9), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+# Where there is no window
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="X11 is for Linux")
+@pytest.mark.parametrize("display, said", [("", "DISPLAY is not set"), (":87", "nothing answers at DISPLAY=:87")])
+def test_without_a_display_one_line_says_so(display, said):
+    assert_one_line_error(script("draw.py", DISPLAY=display, WAYLAND_DISPLAY=""), "no display", said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Wayland is for Linux")
+def test_on_wayland_alone_one_line_says_what_is_missing():
+    assert_one_line_error(script("draw.py", DISPLAY="", WAYLAND_DISPLAY="wayland-0"), "no display", "XWayland")
+
+
+def test_opencv_without_windows_is_told_from_one_with(monkeypatch):
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "\n  GUI:                           NONE\n")
+    with pytest.raises(InputError, match="pip uninstall opencv-python-headless"):
+        draw.check_windows()
+
+
+def test_a_missing_checkpoint_and_a_wrong_flag_are_one_line(tmp_path):
+    assert_one_line_error(script("draw.py", "--checkpoint", tmp_path / "gone"), "gone: no such file or folder")
+    assert_one_line_error(script("draw.py", "--chekpoint", "x"), "did you mean '--checkpoint'?")
+    assert "python draw.py" in script("draw.py", "--help").stdout
+
+
+# The window
+
+WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
+
+
+@pytest.fixture(scope="module")
+def screen():
+    missing = [name for name, path in desk.PROGRAMS.items() if path is None]
+    if missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {' '.join(missing)}")
+    with desk.desktop() as screen:
+        yield screen
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The program in a folder of its own, for it saves beside itself."""
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    return tmp_path
+
+
+class Running:
+    """draw.py at work on a screen."""
+
+    def __init__(self, screen, project, *arguments, stdout=None):
+        self.screen, self.project = screen, project
+        self.out, self.err = project / "stdout", project / "stderr"
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, project / "draw.py", *map(str, arguments)],
+                stdout=stdout or out,
+                stderr=err,
+                env=screen.environment,
+                cwd=project.parent,
+            )
+        self.until(lambda: screen.picture()[5, 5].tolist() == [255, 255, 255] or self.process.poll() is not None)
+
+    def until(self, condition, seconds=90):
+        """Wait for a condition; that it never comes is the failure."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain; stderr: {self.err.read_text()}, stdout: {self.lines}"
+            time.sleep(0.02)
+
+    @property
+    def lines(self):
+        return self.out.read_text().splitlines()
+
+    @property
+    def painted(self):
+        """What has been announced: `["7"]`."""
+        return [re.fullmatch(r"\[INFO\] User painted '([\d ]+)' \(\d+\.\d% sure.*\)", line)[1] for line in self.lines]
+
+    def canvas(self):
+        """bool [CANVAS, CANVAS], where there is ink on the screen."""
+        return self.screen.picture()[:CANVAS, :CANVAS].max(2) < 100
+
+    def ink(self):
+        self.screen.do("mousemove", 640, 470)  # the pointer is in the picture too
+        return int(self.canvas().sum())
+
+    def dot(self, x=100, y=100, button=1):
+        self.screen.do("mousemove", x, y, "click", button, "mousemove", 640, 470)
+
+    def key(self, *keys):
+        for key in keys:
+            self.screen.do("mousemove", 640, 470, "key", key, "sleep", 0.05)
+
+    def ended(self, status=0):
+        assert self.process.wait(90) == status, self.err.read_text()
+        return self.err.read_text()
+
+
+@pytest.fixture
+def running(screen, project):
+    running = Running(screen, project)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def loaded(running):
+    """With its model: a dot has been answered."""
+    empty = running.screen.picture()[:CANVAS, CANVAS:].copy()
+    running.until(lambda: (running.screen.picture()[42:182, CANVAS + 190 :] != empty[42:182, 190:]).any())
+    return running
+
+
+def test_digits_are_announced_once_each_when_they_are_cleared_or_left(running, screen):
+    for label in "72305":
+        screen.draw(desk.STROKES[label], WHOLE)
+        running.key("c")
+        running.until(lambda: running.ink() == 0)
+    screen.draw(desk.STROKES["4"], WHOLE)
+    running.key("q")
+    assert running.ended() == ""
+    assert running.painted == list("723054")
+    assert all(re.search(r"\((99|100)\.\d% sure\)$", line) for line in running.lines)
+
+
+def test_a_finished_drawing_is_announced_once_and_again_when_ink_is_added(loaded, screen):
+    screen.draw(desk.STROKES["1"], (60, 74, 200, 300))
+    loaded.until(lambda: loaded.painted == ["1"])
+    screen.draw(desk.STROKES["7"], (230, 110, 190, 230))
+    loaded.until(lambda: len(loaded.painted) == 2)
+    loaded.key("s", "c", "u", "c", "u", "q")
+    loaded.ended()
+    assert loaded.painted == ["1", "17"]
+
+
+def test_digits_side_by_side_are_a_number(running, screen):
+    screen.draw(desk.STROKES["4"], LEFT)
+    screen.draw(desk.STROKES["2"], RIGHT)
+    running.key("c", "q")
+    running.ended()
+    assert running.painted == ["42"]
+
+
+def test_what_is_drawn_and_left_while_the_model_loads_is_announced(running, screen):
+    screen.draw(desk.STROKES["7"], WHOLE)
+    running.key("Escape")
+    running.ended()
+    assert running.painted == ["7"]
+
+
+def test_the_close_button_leaves_and_announces(loaded, screen):
+    screen.draw(desk.STROKES["3"], WHOLE)
+    loaded.until(lambda: loaded.ink() > 1000)
+    screen.press_close_button(draw.TITLE)
+    assert loaded.ended() == ""
+    assert loaded.painted == ["3"]
+
+
+def test_a_blank_canvas_says_nothing(loaded):
+    loaded.key("c", "u", "s", "7", "q")
+    assert loaded.ended() == ""
+    assert loaded.lines == []
+    assert not (loaded.project / "inputs").exists()
+    assert not (loaded.project / "outputs").exists()
+
+
+def test_a_label_key_saves_under_that_label_and_clears_and_undo_brings_it_back(running, screen):
+    kept = running.project / "inputs" / "mine" / "7" / "0004.png"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    for number in (5, 6):
+        screen.draw(desk.STROKES["7"], WHOLE)
+        running.until(lambda: running.ink() > 1000)
+        drawn = running.canvas()
+        running.key("7")
+        running.until(lambda: running.ink() == 0)
+        saved = cv2.imread(str(kept.with_name(f"000{number}.png")), cv2.IMREAD_UNCHANGED)
+        assert saved.dtype == np.uint8
+        assert np.mean((saved > 127) != drawn) < 0.005
+    running.key("u")
+    running.until(lambda: np.array_equal(running.canvas(), drawn))
+    for label in "012345689":
+        running.dot()
+        running.key(label)
+    running.key("q")
+    running.ended()
+    assert kept.read_text() == "mine"
+    assert sorted(path.parent.name for path in kept.parent.parent.glob("*/*.png")) == sorted("0123456789" + "77")
+
+
+def test_s_saves_without_a_label_and_the_drawing_stays(running, screen):
+    screen.draw(desk.STROKES["2"], WHOLE)
+    running.until(lambda: running.ink() > 1000)
+    before = running.ink()
+    running.key("s", "s")
+    folder = running.project / "outputs" / "drawings"
+    running.until(lambda: folder.exists() and len(list(folder.glob("[0-9]*.png"))) == 2)
+    assert running.ink() == before
+    running.key("q")
+    running.ended()
+    assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "0002.png"]
+    assert running.painted == ["2"]
+
+
+def test_what_cannot_be_saved_is_said_and_stays(running, screen):
+    (running.project / "inputs").write_text("a file, not a folder")
+    screen.draw(desk.STROKES["2"], WHOLE)
+    running.key("2")
+    running.until(lambda: "not saved" in running.err.read_text())
+    assert running.ink() > 1000
+    running.key("q")
+    (line,) = running.ended().splitlines()
+    assert line.startswith("warning: not saved: ")
+    assert running.painted == ["2"]
+
+
+def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
+    sizes = []
+    for change in ((), ("key", "plus"), ("click", 4), ("key", "minus"), ("click", 5), ("click", 5)):
+        if change:
+            pen = screen.picture()[CANVAS:, 700:].copy()
+            screen.do("mousemove", 640, 470, *change)
+            running.until(lambda pen=pen: (screen.picture()[CANVAS:, 700:] != pen).any())
+        running.dot()
+        running.until(lambda: running.ink() > 0)
+        sizes.append(running.ink())
+        running.key("c")
+        running.until(lambda: running.ink() == 0)
+    normal, larger, largest, larger_again, normal_again, smaller = sizes
+    assert smaller < normal < larger < largest
+    assert (normal_again, larger_again) == (normal, larger)
+
+
+def test_the_right_button_and_e_erase(running, screen):
+    running.dot(100, 100)
+    running.dot(300, 100)
+    running.until(lambda: pieces(running.canvas() * np.uint8(255)) == 2)
+    whole = running.ink()
+    running.dot(100, 100, button=3)
+    running.until(lambda: running.ink() == whole // 2)
+    running.key("e")
+    running.dot(300, 100)
+    running.until(lambda: running.ink() == 0)
+    running.key("e")
+    running.dot(300, 100)
+    running.until(lambda: running.ink() == whole // 2)
+
+
+def test_undo_and_help(running, screen):
+    running.dot(100, 100)
+    running.dot(300, 100)
+    running.until(lambda: running.ink() > 0)
+    both = running.ink()
+    running.key("u")
+    running.until(lambda: 0 < running.ink() < both)
+    one = running.canvas()
+    running.key("h")
+    running.until(lambda: not np.array_equal(running.canvas(), one))
+    running.key("h")
+    running.until(lambda: np.array_equal(running.canvas(), one))
+
+
+def test_two_quick_clicks_are_two_dots(running, screen):
+    screen.do("mousemove", 100, 100, "click", 1, "mousemove", 103, 160, "click", 1, "mousemove", 640, 470)
+    running.until(lambda: pieces(running.canvas() * np.uint8(255)) == 2)
+
+
+def test_a_stroke_leaves_the_canvas_and_comes_back_and_may_end_outside(running, screen):
+    moves = [(200, 100), (500, 100), (900, 100), (900, 300), (500, 300), (300, 300)]
+    words = [word for x, y in moves for word in ("mousemove", x, y, "sleep", 0.05)]
+    screen.do(*words[:5], "mousedown", 1, *words[5:], "mouseup", 1, "mousemove", 640, 470)
+    running.until(lambda: pieces(running.canvas() * np.uint8(255)) == 2)
+    assert not running.canvas()[150:250].any()
+    screen.do("mousemove", 50, 420, "mousedown", 1, "mousemove", 50, 650, "sleep", 0.05, "mouseup", 1)
+    running.until(lambda: running.canvas()[CANVAS - 2, 50])
+    before = running.ink()
+    screen.do("mousemove", 100, 200, "sleep", 0.05, "mousemove", 300, 200, "sleep", 0.05)  # no button is held
+    screen.do(
+        "mousemove", 640, 300, "mousedown", 1, "mousemove", 200, 200, "sleep", 0.05, "mouseup", 1
+    )  # from the panel
+    running.dot(60, 250)
+    running.until(lambda: running.ink() > before)
+    assert pieces(running.canvas() * np.uint8(255)) == 4
+
+
+def test_whoever_reads_the_output_may_leave(screen, project):
+    reading, writing = os.pipe()
+    running = Running(screen, project, stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    for _ in range(2):
+        screen.draw(desk.STROKES["7"], WHOLE)
+        running.until(lambda: running.ink() > 1000)
+        running.key("7")
+        running.until(lambda: running.ink() == 0)
+    running.key("q")
+    assert running.ended() == ""
+    assert len(list((project / "inputs" / "mine" / "7").iterdir())) == 2
+
+
+def test_ctrl_c_ends_it_quietly(loaded):
+    loaded.process.send_signal(signal.SIGINT)
+    assert loaded.ended(130) == "error: interrupted\n"
+
+
+def test_a_bad_checkpoint_closes_the_window_and_is_one_line(screen, project):
+    bad = project / "bad.pdparams"
+    bad.write_text("no weights")
+    running = Running(screen, project, "--checkpoint", bad)
+    lines = [line for line in running.ended(2).splitlines() if "read as the tutorial's" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: checkpoint {bad}: damaged")
+
+
+def test_the_end_of_the_recognisers_process_is_one_line(loaded):
+    pid = loaded.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (worker,) = (child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text())
+    os.kill(int(worker), signal.SIGKILL)
+    loaded.dot()
+    assert loaded.ended(1) == "error: the process that reads the digits has ended; start again\n"

@@ -1,0 +1,32 @@
+"""Draw a 3 in draw.py's window and keep what is on the screen then: python tests/window_picture.py docs/window.png"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+from desktop import PROGRAMS, STROKES, desktop
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = 832, 496  # of the window, and it stands at the left upper corner
+
+
+def main() -> None:
+    missing = [name for name, path in PROGRAMS.items() if path is None]
+    if missing:
+        sys.exit(f"error: not installed: {' '.join(missing)}; on Debian and Ubuntu: apt-get install xvfb xdotool")
+    with desktop() as screen:
+        command = [sys.executable, str(ROOT / "draw.py")]
+        with subprocess.Popen(command, env=screen.environment, stdout=subprocess.PIPE, text=True) as window:
+            screen.do("search", "--sync", "--name", "^Draw a digit$", "sleep", 0.5)
+            screen.draw(STROKES["3"], (84, 74, 280, 300))
+            screen.do("mousemove", 990, 690)
+            print(window.stdout.readline(), end="")  # announced: so the answer is on the panel too
+            screen.do("sleep", 0.5)
+            picture = screen.picture()[: SIZE[1], : SIZE[0]]
+            screen.do("mousemove", 640, 470, "key", "q")
+    cv2.imwrite(sys.argv[1], picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+if __name__ == "__main__":
+    main()
