@@ -196,7 +196,7 @@ def _local_ink(grey):
     found = min(both, key=lambda inks: min(against for _, _, against in inks))  # dark ink, or light
     found = [(ink, contrast) for ink, contrast, against in found if against < _GOING_ON]
     strongest = max((contrast for _, contrast in found), default=0)
-    return next((ink for ink, contrast in found if contrast > 0.7 * strongest), None)
+    return next((ink for ink, contrast in found if contrast > 0.85 * strongest), None)
 
 
 def _thin_ink(image, size):
@@ -275,8 +275,9 @@ def _find_lines(ink, ruled=None):
     long = flat & (stats[:, 2] >= _LONG * width)
     through = (long & (stats[:, 0] <= 2) & (stats[:, 0] + stats[:, 2] >= width - 2)).sum()
     several = ruled is not False and (long.sum() >= _SEVERAL_LINES or through >= (1 if ruled else 2))
-    if several:  # the paper is ruled: shorter ones are lines too
-        long = flat & (stats[:, 2] >= _LONG / 2 * width)
+    if several:  # the paper is ruled: shorter ones are lines too, and what a thick stroke leaves of them at the border
+        at_border = (stats[:, 0] <= 2) | (stats[:, 0] + stats[:, 2] >= width - 2)
+        long = flat & (stats[:, 2] >= np.where(at_border, _LONG / 6, _LONG / 2) * width)
     lines, thickness = np.zeros(ink.shape, bool), 1
     rows = np.arange(len(ink), dtype=np.float32)[:, None]
     for number in np.flatnonzero(long):

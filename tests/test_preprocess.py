@@ -376,6 +376,13 @@ def test_the_gaps_between_strokes_are_no_light_ink_beside_a_shadow():
     assert difference(to_mnist(shadow(on_paper(ink))), to_mnist(ink)) < 0.3
 
 
+def test_a_thick_marker_on_squared_paper_is_the_ink_and_not_the_squares():
+    ink = np.zeros((240, 200), np.uint8)
+    cv2.polylines(ink, [np.array([[40, 40], [160, 40], [80, 200]], np.int32)], False, 255, 36, cv2.LINE_AA)
+    squared = ruled(on_paper(ink), range(12, 300, 60), range(22, 330, 60), (110, 90, 80))
+    assert difference(to_mnist(shadow(squared)), to_mnist(ink)) < 0.5  # bits of lines along the bar stay
+
+
 def test_a_thick_digit_cut_tight_is_no_shadow():
     """It fills the border, as a shadow does."""
     ink = np.zeros((300, 220), np.uint8)
