@@ -159,18 +159,18 @@ def _surface(grey):
     values = _sample(grey).ravel()
     edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
     background = np.median(values[edge])
-    coefficients = [background]
+    coefficients = np.array([background, 0, 0, 0, 0, 0], np.float32)
     for degree in (1, 3, 6):
         away = np.abs(values - background)
         near = away < max(_TOLERANCE, 2.5 * np.median(away[edge]))
         if near.mean() < 0.2:
             break
         known = samples[near, :degree]
-        coefficients = np.linalg.solve(
-            known.T @ known + _RIDGE * np.eye(degree), known.T @ values[near]
-        )  # least squares
-        background = samples[:, :degree] @ coefficients
-    return sum(coefficient * term for coefficient, term in zip(coefficients, terms, strict=False))
+        squares = known.T @ known + np.float32(_RIDGE) * np.eye(degree, dtype=np.float32)
+        coefficients[:degree] = np.linalg.solve(squares, known.T @ values[near])
+        background = samples @ coefficients
+    one, along, down, both, along2, down2 = coefficients
+    return (one + along * x + along2 * x * x) + (down * y + down2 * y * y) + (both * y) * x
 
 
 def _is_uneven(grey, ink, noise):
@@ -188,15 +188,23 @@ def _local_ink(grey):
 
     The background is a morphological closing: it keeps the edges of shadows, of the sheet and of a table in place, the
     better the smaller its kernel is. So the smallest is taken that finds the strongest ink: thick strokes, and not only
-    the lines printed behind them.
+    the lines printed behind them. This is decided at half the size, and so is whether the ink is dark or light.
     """
-    dark = np.clip(grey, 0, 255).astype(np.uint8)
-    sizes = [2 * round(share * max(grey.shape) / 2) + 1 for share in _KERNELS]  # even ones would shift by half a pixel
-    both = [[_thin_ink(image, size) for size in sizes] for image in (dark, 255 - dark)]
-    found = min(both, key=lambda inks: min(against for _, _, against in inks))  # dark ink, or light
-    found = [(ink, contrast) for ink, contrast, against in found if against < _GOING_ON]
-    strongest = max((contrast for _, contrast in found), default=0)
-    return next((ink for ink, contrast in found if contrast > 0.85 * strongest), None)
+    image = np.clip(grey, 0, 255).astype(np.uint8)
+    half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    dark, light = ([_thin_ink(side, _kernel(side, share))[1:] for share in _KERNELS] for side in (half, 255 - half))
+    is_dark = min(against for _, against in dark) <= min(against for _, against in light)
+    found = dark if is_dark else light
+    strongest = max((contrast for contrast, against in found if against < _GOING_ON), default=0)
+    for share, (contrast, against) in zip(_KERNELS, found, strict=True):
+        if against < _GOING_ON and contrast > 0.85 * strongest:
+            return _thin_ink(image if is_dark else 255 - image, _kernel(image, share))[0]
+    return None
+
+
+def _kernel(image, share):
+    """The side of a kernel in pixels; odd, for even ones would shift by half a pixel."""
+    return 2 * round(share * max(image.shape) / 2) + 1
 
 
 def _thin_ink(image, size):
