@@ -30,6 +30,8 @@ pictures: .venv/installed ## draw the pictures in the README anew (that of the w
 	$(PY) predict.py examples/7_scan.png --show
 	$(PY) evaluate.py
 	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
+	$(PY) predict.py docs/page.jpg --many --show
+	$(PY) -c 'import cv2; cv2.imwrite("docs/page_digits.jpg", cv2.imread("outputs/page_digits.png"))'
 	$(PY) tests/window_picture.py docs/window.png
 
 clean: ## remove the environment and outputs; trained checkpoints stay

@@ -87,7 +87,7 @@ def _choose(rng, images, count):
         shape = _enlarge(images[index], 80, 10) > 90
         away = _away(_thin(shape))
         again = away <= np.median(cv2.distanceTransform(shape.astype(np.uint8), cv2.DIST_L2, 5)[away == 0])
-        if (again & shape).sum() > 0.75 * (again | shape).sum():
+        if (again & shape).sum() > 0.85 * (again | shape).sum():
             chosen.append(index)
     return chosen
 
