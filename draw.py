@@ -265,14 +265,20 @@ class Window:
         self._is_left = self._is_interrupted = False
         self._is_qt = "QT" in _gui()
         self._is_zoomed = False
-        self._open()  # the model loads behind it
+        try:
+            if self._is_qt:
+                # On a busy machine, Qt loses the first events one time in eight, and a window that has lost those is
+                # never painted: the loss is for one that nobody needs.
+                cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+                cv2.waitKey(1)
+                cv2.destroyWindow(TITLE)
+            self._open()  # the model loads behind it
+        except cv2.error as error:
+            raise InputError(f"OpenCV cannot open a window: {error.err}") from None
         self.recogniser = Recogniser(checkpoint, device)
 
     def _open(self):
-        try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-        except cv2.error as error:
-            raise InputError(f"OpenCV cannot open a window: {error.err}") from None
+        cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         cv2.imshow(TITLE, compose(self.view))
         cv2.setMouseCallback(TITLE, lambda *event: self._events.append(event))
         cv2.waitKey(1)
