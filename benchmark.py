@@ -98,18 +98,14 @@ def measure_window(rounds: int) -> None:
     for _ in range(rounds):
         with desktop() as screen:
             seen = np.s_[42:182, 476:616]  # the part of the screen where the network's 28x28 stands
-            black = screen.picture()[seen]
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, "draw.py"], cwd=ROOT, env=screen.environment, stdout=subprocess.DEVNULL
-            )
-            _changed(screen, seen, black)
-            shown.append(time.perf_counter() - started)
+            command = [sys.executable, "draw.py"]
+            process, seconds = screen.start(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+            shown.append(seconds)
             for _ in range(21):
                 screen.do("mousemove", 200, 200, "sleep", 0.3)  # all has been drawn then
                 blank, started = screen.picture()[seen], time.perf_counter()
                 screen.do("mousedown", 1)
-                _changed(screen, seen, blank)
+                _wait_for_change(screen, seen, blank)
                 answered.append(1000 * (time.perf_counter() - started))
                 screen.do("mouseup", 1, "sleep", 0.1, "key", "c")
             answered.remove(max(answered[-21:]))  # the first, for which the model had to load
@@ -126,14 +122,11 @@ def measure_window(rounds: int) -> None:
     _print_row("of a core, while nobody draws", idle, "%")
 
 
-def _changed(screen, part, before):
-    """Wait until a part of the screen is no more what it was; what it is then."""
+def _wait_for_change(screen, part, before):
     end = time.monotonic() + 60
-    while time.monotonic() < end:
-        now = screen.picture()[part]
-        if (now != before).any():
-            return now
-    raise RunError("draw.py's window does not answer")
+    while not (screen.picture()[part] != before).any():
+        if time.monotonic() > end:
+            raise RunError("draw.py's window does not answer")
 
 
 def _cpu_seconds(pid):

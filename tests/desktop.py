@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,6 +68,22 @@ class Desktop:
         self._server.terminate()
         self._server.wait()
         self._folder.cleanup()
+
+    def start(self, command: list, **options) -> tuple[subprocess.Popen, float]:
+        """Start a program; it is returned when its window has been painted, or when it has ended, with the seconds.
+
+        Qt now and then loses the event that would have its window painted, see draw.py: then it is started anew.
+        """
+        for _ in range(5):
+            started = time.perf_counter()
+            process = subprocess.Popen(command, env=self.environment, **options)
+            while (seconds := time.perf_counter() - started) < 20:
+                if self.picture()[5, 5].any() or process.poll() is not None:
+                    return process, seconds
+                time.sleep(0.005)
+            process.kill()
+            process.wait()
+        raise RuntimeError(f"no window of {command} was painted")
 
     def do(self, *words) -> None:
         """Run xdotool: `do("mousemove", 10, 20, "click", 1)`."""

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -284,14 +283,8 @@ class Running:
         self.screen, self.project = screen, project
         self.out, self.err = project / "stdout", project / "stderr"
         with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, project / "draw.py", *map(str, arguments)],
-                stdout=stdout or out,
-                stderr=err,
-                env=screen.environment,
-                cwd=project.parent,
-            )
-        self.until(lambda: screen.picture()[5, 5].tolist() == [255, 255, 255] or self.process.poll() is not None)
+            command = [sys.executable, project / "draw.py", *map(str, arguments)]
+            self.process, _ = screen.start(command, stdout=stdout or out, stderr=err, cwd=project.parent)
 
     def until(self, condition, seconds=90):
         """Wait for a condition; that it never comes is the failure."""

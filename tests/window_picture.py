@@ -16,9 +16,8 @@ def main() -> None:
     if missing:
         sys.exit(f"error: not installed: {' '.join(missing)}; on Debian and Ubuntu: apt-get install xvfb xdotool")
     with desktop() as screen:
-        command = [sys.executable, str(ROOT / "draw.py")]
-        with subprocess.Popen(command, env=screen.environment, stdout=subprocess.PIPE, text=True) as window:
-            screen.do("search", "--sync", "--name", "^Draw a digit$", "sleep", 0.5)
+        window, _ = screen.start([sys.executable, str(ROOT / "draw.py")], stdout=subprocess.PIPE, text=True)
+        with window:
             screen.draw(STROKES["3"], (84, 74, 280, 300))
             screen.do("mousemove", 990, 690)
             print(window.stdout.readline(), end="")  # announced: so the answer is on the panel too
