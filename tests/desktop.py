@@ -78,12 +78,17 @@ class Desktop:
             started = time.perf_counter()
             process = subprocess.Popen(command, env=self.environment, **options)
             while (seconds := time.perf_counter() - started) < 20:
-                if self.picture()[5, 5].any() or process.poll() is not None:
+                if process.poll() is not None or self._is_painted():
                     return process, seconds
                 time.sleep(0.005)
             process.kill()
             process.wait()
         raise RuntimeError(f"no window of {command} was painted")
+
+    def _is_painted(self):
+        """Whether draw.py's canvas and panel are on the screen."""
+        picture = self.picture()
+        return picture[5, 5].min() == 255 and 240 < picture[5, 800].min() < 255
 
     def do(self, *words) -> None:
         """Run xdotool: `do("mousemove", 10, 20, "click", 1)`."""
