@@ -127,6 +127,7 @@ def _wait_for_change(screen, part, before):
     while not (screen.picture()[part] != before).any():
         if time.monotonic() > end:
             raise RunError("draw.py's window does not answer")
+        time.sleep(0.002)
 
 
 def _cpu_seconds(pid):

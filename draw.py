@@ -36,7 +36,7 @@ _UNDO = 100  # steps
 _CORNER = 0.5  # cosine of the turn, 60 degrees, from which on a stroke has a corner instead of a bend
 _SUBPIXEL = 4  # bits of a coordinate behind the point
 _LEFT, _RIGHT = cv2.EVENT_FLAG_LBUTTON, cv2.EVENT_FLAG_RBUTTON
-_PRESSES = {  # of two quick presses HighGUI reports the second as a double click
+_PRESSES = {  # of two quick presses, HighGUI on Windows and GTK reports the second as a double click only
     cv2.EVENT_LBUTTONDOWN: _LEFT,
     cv2.EVENT_LBUTTONDBLCLK: _LEFT,
     cv2.EVENT_RBUTTONDOWN: _RIGHT,
