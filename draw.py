@@ -36,7 +36,7 @@ _UNDO = 100  # steps
 _CORNER = 0.5  # cosine of the turn, 60 degrees, from which on a stroke has a corner instead of a bend
 _SUBPIXEL = 4  # bits of a coordinate behind the point
 _LEFT, _RIGHT = cv2.EVENT_FLAG_LBUTTON, cv2.EVENT_FLAG_RBUTTON
-_PRESSES = {  # of two quick presses HighGUI reports the second as a double click
+_PRESSES = {  # of two quick presses, HighGUI on Windows and GTK reports the second as a double click only
     cv2.EVENT_LBUTTONDOWN: _LEFT,
     cv2.EVENT_LBUTTONDBLCLK: _LEFT,
     cv2.EVENT_RBUTTONDOWN: _RIGHT,
@@ -267,11 +267,18 @@ class Window:
         self._is_zoomed = False
         try:
             if self._is_qt:
+<<<<<<< HEAD
                 # On a busy machine Qt now and then loses the first events, and a window whose first events are lost is
                 # never painted. So they are those of a window that nobody needs.
                 cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
                 time.sleep(0.06)
                 cv2.waitKey(1)
+=======
+                # On a busy machine Qt now and then loses its first events, and a window whose first events are lost is
+                # never painted. It happens four times less often to a second window.
+                cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+                cv2.waitKey(20)
+>>>>>>> 52f3961a671a73fd11e11f0980829cb11eaf643d
                 cv2.destroyWindow(TITLE)
             self._open()  # the model loads behind it
         except cv2.error as error:
