@@ -127,10 +127,7 @@ def _wait_for_change(screen, part, before):
     while not (screen.picture()[part] != before).any():
         if time.monotonic() > end:
             raise RunError("draw.py's window does not answer")
-<<<<<<< HEAD
-=======
         time.sleep(0.002)
->>>>>>> 52f3961a671a73fd11e11f0980829cb11eaf643d
 
 
 def _cpu_seconds(pid):

@@ -267,18 +267,10 @@ class Window:
         self._is_zoomed = False
         try:
             if self._is_qt:
-<<<<<<< HEAD
-                # On a busy machine Qt now and then loses the first events, and a window whose first events are lost is
-                # never painted. So they are those of a window that nobody needs.
-                cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-                time.sleep(0.06)
-                cv2.waitKey(1)
-=======
                 # On a busy machine Qt now and then loses its first events, and a window whose first events are lost is
                 # never painted. It happens four times less often to a second window.
                 cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
                 cv2.waitKey(20)
->>>>>>> 52f3961a671a73fd11e11f0980829cb11eaf643d
                 cv2.destroyWindow(TITLE)
             self._open()  # the model loads behind it
         except cv2.error as error:

@@ -78,25 +78,18 @@ class Desktop:
             started = time.perf_counter()
             process = subprocess.Popen(command, env=self.environment, **options)
             while (seconds := time.perf_counter() - started) < 20:
-<<<<<<< HEAD
-                if self.picture()[5, 5].any() or process.poll() is not None:
-=======
                 if process.poll() is not None or self._is_painted():
->>>>>>> 52f3961a671a73fd11e11f0980829cb11eaf643d
                     return process, seconds
                 time.sleep(0.005)
             process.kill()
             process.wait()
         raise RuntimeError(f"no window of {command} was painted")
 
-<<<<<<< HEAD
-=======
     def _is_painted(self):
         """Whether draw.py's canvas and panel are on the screen."""
         picture = self.picture()
         return picture[5, 5].min() == 255 and 240 < picture[5, 800].min() < 255
 
->>>>>>> 52f3961a671a73fd11e11f0980829cb11eaf643d
     def do(self, *words) -> None:
         """Run xdotool: `do("mousemove", 10, 20, "click", 1)`."""
         subprocess.run(["xdotool", *map(str, words)], env=self.environment, check=True)
