@@ -268,7 +268,7 @@ class Window:
         try:
             if self._is_qt:
                 # On a busy machine Qt now and then loses its first events, and a window whose first events are lost is
-                # never painted. It happens four times less often to a second window.
+                # never painted. It happens less often to a second window.
                 cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
                 cv2.waitKey(20)
                 cv2.destroyWindow(TITLE)
