@@ -22,7 +22,6 @@ import numpy as np
 from atomic import output_folder, replacing
 from calibration import NOT_A_DIGIT
 from errors import ArgumentParser, InputError, RunError, run
-from figures import find_digits
 from panel import CANVAS, Digit, View, compose, least_sure, number
 from runtime import DEVICES, tune_cpu
 
@@ -194,9 +193,7 @@ def _answer(pipe, checkpoint, device):
         classifier.predict(np.zeros((1, 28, 28), np.float32))  # the first takes longer
         pipe.send(classifier.classes)
         while True:
-            figures = find_digits(pipe.recv())
-            answers = classifier.predict(np.stack([figure.seen for figure in figures])) if figures else []
-            pipe.send([_digit(figure, answer) for figure, answer in zip(figures, answers, strict=True)])
+            pipe.send([_digit(figure, answer) for figure, answer in classifier.predict_figures(pipe.recv())])
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the window has closed
         return
     except (InputError, RunError, OSError) as error:

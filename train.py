@@ -248,15 +248,16 @@ def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> li
         them a step.
     """
     beside = []
+    most = min(_POOL, len(train_set[1]))
     steps = config.epochs * math.ceil(len(train_set[1]) / config.batch_size)
     if extra_set:
         beside.append((*extra_set, config.extra_per_batch))
     if config.forms:
-        count = min(_POOL, steps * config.forms)
+        count = min(most, steps * config.forms)
         print(f"drawing {count:,} digits", file=sys.stderr)
         beside.append((*make_forms(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
     if config.non_digits:
-        count = min(_POOL, steps * config.non_digits)
+        count = min(most, steps * config.non_digits)
         print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
         images = make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
         beside.append((images, np.full(count, NO_DIGIT), config.non_digits))
