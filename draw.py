@@ -7,7 +7,6 @@ python draw.py --checkpoint checkpoints/shipped/lenet  with other weights
 import contextlib
 import ctypes
 import itertools
-import multiprocessing
 import os
 import re
 import signal
@@ -21,9 +20,11 @@ import numpy as np
 
 from atomic import output_folder, replacing
 from calibration import NOT_A_DIGIT
-from errors import ArgumentParser, InputError, RunError, run
+from canvas import Canvas
+from errors import ArgumentParser, InputError, run
 from panel import CANVAS, Digit, View, compose, least_sure, number
-from runtime import DEVICES, tune_cpu
+from recogniser import Recogniser
+from runtime import DEVICES
 
 ROOT = Path(__file__).resolve().parent
 LABELLED, UNLABELLED = Path("inputs/mine"), Path("outputs/drawings")  # where drawings are saved, below ROOT
@@ -31,9 +32,6 @@ TITLE = "Draw a digit"
 PEN, PENS, PEN_STEP = 28, (12, 36), 4  # pixels: at first, least and most; the eraser is twice as wide
 PAUSE = 1.5  # seconds without the pen after which a drawing is finished
 
-_UNDO = 100  # steps
-_CORNER = 0.5  # cosine of the turn, 60 degrees, from which on a stroke has a corner instead of a bend
-_SUBPIXEL = 4  # bits of a coordinate behind the point
 _LEFT, _RIGHT = cv2.EVENT_FLAG_LBUTTON, cv2.EVENT_FLAG_RBUTTON
 _PRESSES = {  # of two quick presses, HighGUI on Windows and GTK reports the second as a double click only
     cv2.EVENT_LBUTTONDOWN: _LEFT,
@@ -42,167 +40,6 @@ _PRESSES = {  # of two quick presses, HighGUI on Windows and GTK reports the sec
     cv2.EVENT_RBUTTONDBLCLK: _RIGHT,
 }
 _RELEASES = {cv2.EVENT_LBUTTONUP: _LEFT, cv2.EVENT_RBUTTONUP: _RIGHT}
-
-
-class Canvas:
-    """Strokes in, image out.
-
-    `image` is uint8 [side, side], 255 where there is ink. A stroke bends smoothly through the middles between the
-    points it was given, so that a fast one, with few points, is as round as a slow one.
-    """
-
-    def __init__(self, side: int = CANVAS):
-        self.image = np.zeros((side, side), np.uint8)
-        self._before: list[np.ndarray] = []  # images to go back to
-        self._points: list[tuple[int, int]] = []  # the last three of the stroke that is being drawn
-        self._width, self._value = PEN, 255
-
-    @property
-    def is_drawing(self) -> bool:
-        """Whether a stroke has begun and not ended."""
-        return bool(self._points)
-
-    def begin(self, x: int, y: int, width: int, erase: bool = False) -> None:
-        """Put the pen or the eraser, `width` pixels wide, onto the canvas: a dot."""
-        self.end()
-        self._remember()
-        self._points, self._width, self._value = [(x, y)], width, 0 if erase else 255
-        self._draw([(x, y), (x, y)])
-
-    def extend(self, x: int, y: int) -> None:
-        """Move it, also to outside; nothing if it is not on the canvas."""
-        if self._points and (x, y) != self._points[-1]:
-            self._points = [*self._points[-2:], (x, y)]
-            self._draw(_bend(self._points))
-
-    def end(self) -> None:
-        """Lift it. A stroke that changed nothing is no step of undo."""
-        if not self._points:
-            return
-        if len(self._points) > 1:
-            self._draw([_middle(*self._points[-2:]), self._points[-1]])
-        self._points = []
-        if np.array_equal(self._before[-1], self.image):
-            self._before.pop()
-
-    def clear(self) -> None:
-        """Remove all ink; `undo` brings it back."""
-        self.end()
-        if self.image.any():
-            self._remember()
-            self.image[:] = 0
-
-    def undo(self) -> bool:
-        """Take the last stroke or clearing back; False if there is none."""
-        self.end()
-        if not self._before:
-            return False
-        self.image[:] = self._before.pop()
-        return True
-
-    def _remember(self):
-        self._before = [*self._before[1 - _UNDO :], self.image.copy()]
-
-    def _draw(self, points):
-        points = np.round(np.array(points, np.float64) * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.polylines(self.image, [points], False, self._value, self._width, cv2.LINE_AA, _SUBPIXEL)
-
-
-def _bend(points):
-    """Points of the curve that two more or three points of a stroke add, up to the middle of the last two."""
-    if len(points) == 2:
-        return [points[0], _middle(*points)]
-    start, bend, end = _middle(*points[:2]), np.array(points[1]), _middle(*points[1:])
-    before, after = bend - start, end - bend
-    if before @ after < _CORNER * np.linalg.norm(before) * np.linalg.norm(after):
-        return [start, bend, end]
-    t = np.linspace(0, 1, 2 + int(np.linalg.norm(end - start) / 8))[:, None]
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end  # a quadratic Bezier curve
-
-
-def _middle(one, other):
-    return (np.array(one) + np.array(other)) / 2
-
-
-class Recogniser:
-    """Answers images in a process of its own, one at a time.
-
-    In a thread, importing Paddle would hold the window for half a second, and the mouse with it.
-
-    Attributes:
-        classes: the class names; None while the model loads.
-        is_idle: whether it can take an image.
-    """
-
-    def __init__(self, checkpoint: Path | None, device: str):
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_answer, args=(theirs, checkpoint, device), daemon=True)
-        heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is the window's to heed
-        self._process.start()
-        signal.signal(signal.SIGINT, heeded)
-        theirs.close()
-        self.classes: list[str] | None = None
-        self.is_idle = False
-
-    def send(self, image: np.ndarray) -> None:
-        """Give it an image, uint8 [H, W] with bright ink."""
-        self.is_idle = False
-        with _ending_said():
-            self._pipe.send(image)
-
-    def close(self) -> None:
-        """End its process. Paddle would report a milder signal as a crash."""
-        self._process.kill()
-        self._process.join()
-
-    def poll(self, seconds: float = 0) -> list[Digit] | None:
-        """The digits of the image sent, or None if they are not there yet.
-
-        Raises:
-            InputError, RunError: the model cannot be loaded, or its process ended.
-        """
-        with _ending_said():
-            if self.is_idle or not self._pipe.poll(seconds):
-                return None
-            message = self._pipe.recv()
-        if isinstance(message, Exception):
-            raise message
-        self.is_idle = True
-        if self.classes is None:
-            self.classes = message
-            return None
-        return message
-
-
-@contextlib.contextmanager
-def _ending_said():
-    try:
-        yield
-    except (EOFError, OSError):
-        raise RunError("the process that reads the digits has ended; start again") from None
-
-
-def _answer(pipe, checkpoint, device):
-    """What that process does: say the class names, then answer each image, until the window closes."""
-    try:
-        tune_cpu()
-        from classifier import Classifier  # imports paddle
-
-        classifier = Classifier(checkpoint, device)
-        classifier.predict(np.zeros((1, 28, 28), np.float32))  # the first takes longer
-        pipe.send(classifier.classes)
-        while True:
-            pipe.send([_digit(figure, answer) for figure, answer in classifier.predict_figures(pipe.recv())])
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the window has closed
-        return
-    except (InputError, RunError, OSError) as error:
-        with contextlib.suppress(OSError):
-            pipe.send(error)
-
-
-def _digit(figure, answer):
-    return Digit(figure.box, figure.line, figure.seen, answer.label, answer.confidence, answer.probs, answer.reason)
 
 
 def painted(digits: list[Digit]) -> str:
@@ -248,7 +85,7 @@ class Window:
     """The mouse and the keys around a canvas, and what is said about it."""
 
     def __init__(self, checkpoint: Path | None, device: str):
-        self.canvas = Canvas()
+        self.canvas = Canvas(CANVAS)
         self.view = View(self.canvas.image, PEN)
         self._events: deque = deque()  # of the mouse, not yet heeded
         self._touched = time.monotonic()  # when the mouse or a key last did something

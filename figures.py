@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ink import BlankImage, find_ink, find_pieces, keep_pieces
+from ink import BlankImage, find_ink
+from pieces import find_pieces, keep_pieces
 from preprocess import to_form
 
 _PAGE_SIDE = 1200  # larger pictures are shrunk to this: a digit a fortieth of the page has 30 pixels then

@@ -1,11 +1,11 @@
 """What is ink in a picture: pen, pencil, chalk or paint, told from paper, light, shadow, printed lines and table."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from errors import InputError
+from pieces import INK
+from printed_lines import FAINT, find_lines
 
 WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
 
@@ -15,42 +15,14 @@ _RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
 _MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
 _COLOURED = 16  # grey levels between the channels of a picture that is not grey
 
-# Shares of full ink
-_INK = 0.2  # pixels from this on that touch are one piece
-_SURE = 0.4  # and somewhere in a piece it has to come to this
-_FAINT = 0.1  # a printed line may be as pale as this
-
-# Shares of the picture's longer side
-_KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)  # strokes up to two thirds of this are looked for on an uneven background
-_THIN = 1 / 60  # a printed line is at most this thick
-_RUN = 1 / 50  # tilted, it is a stair of such steps
-_GAP = 1 / 12  # strokes that cross it make gaps up to this
-_STRIP = 1 / 10  # bits of a frame lie within this of the border
-_LONG = 0.6  # of the shorter side; a printed line goes on as far as this
-
+# Strokes up to two thirds of these shares of the picture's longer side are looked for on an uneven background
+_KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)
 _GOING_ON = 0.15  # share of the ink's surroundings that may be dark too, where strokes cross lines and shadows
-# Pixels of the shorter side; in smaller pictures, strokes are as wide as shadows, and as thin as lines
-_SMALLEST_UNEVEN, _SMALLEST_RULED = 32, 64
-_SEVERAL_LINES = 3
-
-_SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
+_SMALLEST_UNEVEN = 32  # pixels of the shorter side; in smaller pictures, strokes are as wide as shadows
 
 
 class BlankImage(InputError):
     """There is no ink in the picture."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """The connected pieces of ink; piece n is row n - 1 of `boxes` and `kept`.
-
-    `numbers` int32 [h, w]: the piece that each pixel belongs to, 0 for none; `boxes` int [pieces, 4]: x, y, width,
-    height; `kept` bool [pieces]: false for dust and for what reaches in from the border, as bits of a frame.
-    """
-
-    numbers: np.ndarray
-    boxes: np.ndarray
-    kept: np.ndarray
 
 
 def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
@@ -74,24 +46,6 @@ def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
     if ink is None:
         raise BlankImage("the picture is blank: there is no ink to be seen")
     return _without_lines(ink)
-
-
-def find_pieces(ink: np.ndarray) -> Pieces:
-    """Ink float32 [h, w], some of it 1 -> its connected pieces."""
-    mask = ink > _INK
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    inside, boxes = numbers[mask], stats[1:, :4]
-    amounts = np.bincount(inside, ink[mask], count)[1:]
-    amounts *= np.bincount(inside[ink[mask] >= _SURE], minlength=count)[1:] > 0
-    edge = _is_edge(numbers, boxes, inside)
-    kept = (amounts >= _SPECK * amounts[~edge].max()) & ~edge
-    return Pieces(numbers, boxes, kept)
-
-
-def keep_pieces(ink: np.ndarray, numbers: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The ink of the pieces chosen, bool [pieces], with the soft edge of their strokes."""
-    mask = np.append(False, kept)[numbers].astype(np.uint8)
-    return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
 def _shrink(image, side):
@@ -180,7 +134,7 @@ def _is_uneven(grey, ink, noise):
     if ink is None:
         return True
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return noise > 0.05 or (border > _FAINT).mean() > 0.08 or (_sample(ink) > _INK).mean() > 0.3
+    return noise > 0.05 or (border > FAINT).mean() > 0.08 or (_sample(ink) > INK).mean() > 0.3
 
 
 def _local_ink(grey):
@@ -227,7 +181,7 @@ def _thin_ink(image, size):
         return None, 0, 1
     middle = cv2.addWeighted(behind, 0.5, image, 0.5, 0) * strokes
     kernel = np.ones((9, 9), np.uint8)
-    beside = (cv2.dilate(strokes, kernel) > 0) & (ink < _INK)
+    beside = (cv2.dilate(strokes, kernel) > 0) & (ink < INK)
     return ink, contrast, (image[beside] < cv2.dilate(middle, kernel)[beside]).mean()
 
 
@@ -241,92 +195,8 @@ def _sample(image):
 
 
 def _without_lines(ink):
-    """The ink without the lines of ruled or squared paper; strokes that cross them stay whole.
-
-    A line is thin and nearly straight. It goes from border to border, past all the rest, or is one of several: without
-    this, a tall 1 would be one. Upright ones count only beside some across: 111 is a number.
-    """
-    if min(ink.shape) < _SMALLEST_RULED:
+    lines = find_lines(ink)
+    if lines is None:
         return ink
-    across, ruled = _find_lines(ink)
-    upright, _ = _find_lines(ink.T, ruled)
-    if across is None and upright is None:
-        return ink
-    rest = ink.copy()
-    if across is not None:
-        rest[across] = 0
-    if upright is not None:
-        rest.T[upright] = 0
-    return np.minimum(rest / _peak(rest), 1) if (rest > _INK).any() else ink
-
-
-def _find_lines(ink, ruled=None):
-    """Lines across, bool [h, w] or None, and whether they are several: lines of ruled paper.
-
-    `ruled` says whether the paper is known to be.
-    """
-    side, width = max(ink.shape), ink.shape[1]
-    mask = (ink > _FAINT).astype(np.uint8)
-    if mask.any(0).sum() < _LONG * width:
-        return None, False
-    thickest, step = round(_THIN * side) + 2, round(_RUN * side)
-    thin = mask & ~cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest, 1), np.uint8))
-    runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # so that a tilted line's steps overlap
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, step // 2), np.uint8))
-    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, step), np.uint8))
-    if runs.any(0).sum() < _LONG * width / 2:
-        return None, False
-    joined = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((3, round(_GAP * side)), np.uint8))
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    stats[0] = 0
-    flat = stats[:, 3] < 0.25 * stats[:, 2]
-    long = flat & (stats[:, 2] >= _LONG * width)
-    through = (long & (stats[:, 0] <= 2) & (stats[:, 0] + stats[:, 2] >= width - 2)).sum()
-    several = ruled is not False and (long.sum() >= _SEVERAL_LINES or through >= (1 if ruled else 2))
-    if several:  # the paper is ruled: shorter ones are lines too, and what a thick stroke leaves of them at the border
-        at_border = (stats[:, 0] <= 2) | (stats[:, 0] + stats[:, 2] >= width - 2)
-        long = flat & (stats[:, 2] >= np.where(at_border, _LONG / 6, _LONG / 2) * width)
-    lines, thickness = np.zeros(ink.shape, bool), 1
-    rows = np.arange(len(ink), dtype=np.float32)[:, None]
-    for number in np.flatnonzero(long):
-        x, y, w, h = stats[number, :4]
-        at, along = np.nonzero((numbers[y : y + h, x : x + w] == number) & (thin[y : y + h, x : x + w] > 0))
-        if len(at) < w / 4:
-            continue
-        line = np.polyval(np.polyfit(x + along, y + at, 1 + (w > 0.9 * width)), np.arange(width, dtype=np.float32))
-        thick = len(at) / len(np.unique(along))
-        thickness = max(thickness, thick)
-        paleness = np.median(ink[y + at, x + along])  # what is much darker on the line is a stroke along it
-        lines |= (np.abs(rows - line.astype(np.float32)) <= 1 + 0.75 * thick) & (ink < 1.8 * paleness)
-    stroke = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((round(2 * thickness) + 2, 1), np.uint8))
-    lines &= stroke == 0
-    if not several:
-        rest = np.flatnonzero(((ink >= _SURE) & ~lines).any(0))
-        if not (through and len(rest) and 0.03 * width < rest[0] and rest[-1] < 0.97 * width):
-            return None, False
-    return lines, several
-
-
-def _is_edge(numbers, boxes, inside):
-    """bool [pieces]: bits of a frame, or of what lies around the sheet.
-
-    All of such a bit is in a strip along the border. It touches that flat, or is far from the largest of the rest and
-    touches the border or is small.
-    """
-    height, width = numbers.shape
-    strip = round(_STRIP * max(height, width))
-    count = len(boxes) + 1
-    sizes = np.bincount(inside, minlength=count)[1:]
-    core = numbers[strip : height - strip, strip : width - strip]
-    outside = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
-    border = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
-    contact = np.bincount(border, minlength=count)[1:]
-    at_border = outside & ((contact > 0) | (sizes < 0.1 * sizes.max(initial=0)))
-    if not at_border.any() or at_border.all():
-        return np.zeros(len(boxes), bool)
-    x, y, w, h = boxes.T
-    main = np.flatnonzero(~at_border)[sizes[~at_border].argmax()]
-    gap_x = np.maximum(x, x[main]) - np.minimum(x + w, x[main] + w[main])
-    gap_y = np.maximum(y, y[main]) - np.minimum(y + h, y[main] + h[main])
-    far = np.maximum(gap_x, gap_y) > 0.15 * max(w[main], h[main])
-    return at_border & (far | (contact >= 0.5 * np.maximum(w, h)))
+    rest = np.where(lines, 0, ink)
+    return np.minimum(rest / _peak(rest), 1) if (rest > INK).any() else ink

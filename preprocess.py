@@ -7,7 +7,8 @@ import numpy as np
 
 from errors import InputError
 from image_header import image_size, orientation
-from ink import BlankImage, find_ink, find_pieces, keep_pieces
+from ink import BlankImage, find_ink
+from pieces import find_pieces, keep_pieces
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)

@@ -31,12 +31,10 @@ from atomic import output_file
 from augment import AMOUNTS, augment
 from checkpoint import load_checkpoint, load_weights
 from config import FIELDS, Config, add_flags, load_config, read_settings
-from data import CLASSES, load_mnist, load_pictures, shuffled_batches, split, to_input
+from data import CLASSES, shuffled_batches, to_input
 from errors import ArgumentParser, InputError, RunError, run
-from forms import make_forms
 from metrics import format_spread, score
 from model import build_model, count_parameters, options_of, predict_logits
-from nondigits import make_nondigits
 from optim import WeightAverage, make_optimizer, make_schedule
 from report import MEANINGS_FILE, calibrate, report, write_meanings
 from run_folder import (
@@ -53,13 +51,9 @@ from run_folder import (
     save_progress,
     save_weights,
 )
+from training_data import TARGETS, load_sets, make_beside
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
-NO_DIGIT = len(CLASSES)  # label of a picture of none
-# What the network is to find by label: the digit's class, or all classes as probable ("outlier exposure", Hendrycks et
-# al. 2019, section 3).
-_TARGETS = np.vstack([np.eye(len(CLASSES)), np.full(len(CLASSES), 1 / len(CLASSES))]).astype(np.float32)
-_POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
 # The schedule of a YAML file is for weights of chance. These settings count over it, and flags over these.
 _FINE_TUNING = {"epochs": 1, "learning_rate": 0.0005, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
 
@@ -132,32 +126,6 @@ def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, devic
             train_run(config, path.stem, out, resume, device)
     rows = [load_checkpoint(out).meta["metrics"]["test"] for _, out, _ in runs]
     print(f"\n{path.stem} on the test set\n\n{format_spread(seeds, rows)}")
-
-
-def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple, tuple, tuple | None]:
-    """Load the training images and split them, and the drawings of `config.extra`.
-
-    Args:
-        config: the run's settings.
-        limit: keep no more images than this of each part.
-
-    Returns:
-        The train, the val and the calibration part, and the drawings if there are any: each images uint8 [N, 28, 28]
-        and labels int64 [N].
-
-    Raises:
-        InputError: `config.data_dir` is no set of MNIST's form, or `config.extra` no folder of labelled pictures.
-    """
-    images, labels = load_mnist("train", config.data_dir)
-    parts = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    sets = [(images[part[:limit]], labels[part[:limit]]) for part in parts]
-    counts = (f"{len(part):,} {name}" for (part, _), name in zip(sets, ("train", "val", "calibration"), strict=True))
-    print(f"images: {', '.join(counts)}", flush=True)
-    if not config.extra:
-        return *sets, None
-    _, drawings, truths = load_pictures(Path(config.extra), list(CLASSES))
-    print(f"{config.extra}: {len(truths):,} drawings", flush=True)
-    return *sets, (np.rint(255 * drawings).astype(np.uint8), truths)
 
 
 def fit_and_report(
@@ -240,30 +208,6 @@ def fit(
     return history
 
 
-def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """What the network sees beside each batch of training images: drawn digits, the user's own, pictures of no digit.
-
-    Returns:
-        For each kind images uint8 [M, 28, 28] to choose from, labels int64 [M] in 0..9 or `NO_DIGIT`, and how many of
-        them a step.
-    """
-    beside = []
-    most = min(_POOL, len(train_set[1]))
-    steps = config.epochs * math.ceil(len(train_set[1]) / config.batch_size)
-    if extra_set:
-        beside.append((*extra_set, config.extra_per_batch))
-    if config.forms:
-        count = min(most, steps * config.forms)
-        print(f"drawing {count:,} digits", file=sys.stderr)
-        beside.append((*make_forms(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
-    if config.non_digits:
-        count = min(most, steps * config.non_digits)
-        print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
-        images = make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
-        beside.append((images, np.full(count, NO_DIGIT), config.non_digits))
-    return beside
-
-
 def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, beside) -> dict:
     """One pass over the training images, in an order that (seed, epoch) alone decides; metrics of its answers."""
     images, labels = train_set
@@ -279,7 +223,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
             shown.append(other_images[chosen])
             shown_labels.append(other_labels[chosen])
         x = paddle.to_tensor(to_input(augment(np.concatenate(shown), rng, **amounts)))  # [S, 1, 28, 28]
-        y = paddle.to_tensor(_TARGETS[np.concatenate(shown_labels)])  # [S, 10]
+        y = paddle.to_tensor(TARGETS[np.concatenate(shown_labels)])  # [S, 10]
 
         logits = model(x)  # [S, 10]
         loss = F.cross_entropy(logits, y, soft_label=True, label_smoothing=config.label_smoothing)

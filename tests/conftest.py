@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -114,3 +115,22 @@ def assert_same(first, second):
             assert_same(one, other)
     else:
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.fixture
+def digit():
+    """A hand-drawn-like 7 as ink, uint8 [200, 160], bright on black."""
+    ink = np.zeros((200, 160), np.uint8)
+    points = np.array([[30, 40], [80, 36], [125, 38], [100, 90], [75, 170]], np.int32)
+    cv2.polylines(ink, [points.reshape(-1, 1, 2)], False, 255, 14, cv2.LINE_AA)
+    return ink
+
+
+def difference(first, second):
+    """Mean absolute difference over the brighter of the two: 0 for the same, 2 for nothing in common."""
+    return np.abs(first - second).sum() / max(first.sum(), second.sum())
+
+
+def count_pieces(image):
+    """How many connected pieces of ink there are."""
+    return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1

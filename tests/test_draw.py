@@ -1,4 +1,4 @@
-"""draw.py: the canvas without a window, and the window as a hand at the mouse and the keyboard uses it."""
+"""draw.py: what it says and saves, and the window as a hand at the mouse and the keyboard uses it."""
 
 import os
 import re
@@ -12,138 +12,14 @@ import cv2
 import desktop as desk
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_line_error, script
+from conftest import ROOT, assert_one_line_error, count_pieces, script
 
 import draw
 import panel
 from calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
-from draw import Canvas
+from canvas import Canvas
 from errors import InputError
 from panel import CANVAS, Digit, View
-
-# The canvas
-
-
-def stroke(canvas, *points, width=20, erase=False):
-    canvas.begin(*points[0], width, erase)
-    for point in points[1:]:
-        canvas.extend(*point)
-    canvas.end()
-
-
-def pieces(image):
-    return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1
-
-
-def test_a_click_makes_a_round_smooth_dot():
-    canvas = Canvas()
-    stroke(canvas, (100, 200), width=20)
-    assert canvas.image.astype(float).sum() / 255 == pytest.approx(np.pi * 10**2, rel=0.2)
-    rows, columns = np.nonzero(canvas.image)
-    assert (rows.mean(), columns.mean()) == pytest.approx((200, 100), abs=0.5)
-    assert np.isin(canvas.image, (0, 255)).mean() < 1, "no grey at the edge"
-
-
-@pytest.mark.parametrize("width", [12, 28, 36])
-def test_a_fast_stroke_is_one_piece_as_wide_as_the_pen(width):
-    canvas = Canvas()
-    stroke(canvas, (30, 220), (420, 220), width=width)
-    assert pieces(canvas.image) == 1
-    thickness = (canvas.image[:, 40:410] > 127).sum(0)
-    assert abs(thickness - width).max() <= 2
-
-
-def test_a_stroke_goes_through_its_first_and_last_point_and_bends_between():
-    angles = np.linspace(0, np.pi, 6)
-    points = np.round(220 + 150 * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(int).tolist()
-    canvas = Canvas()
-    stroke(canvas, *points, width=12)
-    assert pieces(canvas.image) == 1
-    for x, y in (points[0], points[-1]):
-        assert canvas.image[y, x] == 255
-    away = np.hypot(*(np.argwhere(canvas.image > 127) - 220).T)
-    assert away.min() > 125, "a polygon's sides come nearer"
-    assert away.max() < 160
-
-
-def test_a_sharp_corner_stays_one():
-    canvas = Canvas()
-    stroke(canvas, (100, 100), (300, 100), (200, 350), width=20)
-    assert canvas.image[100, 300] == 255
-
-
-def test_slow_and_fast_strokes_are_the_same_line():
-    fast, slow = Canvas(), Canvas()
-    stroke(fast, (50, 60), (350, 360))
-    stroke(slow, *((i, i + 10) for i in range(50, 351)))
-    assert np.mean((fast.image > 127) != (slow.image > 127)) < 0.005
-
-
-def test_erasing_leaves_what_is_beside_it():
-    canvas = Canvas()
-    stroke(canvas, (50, 100), (400, 100))
-    stroke(canvas, (225, 50), (225, 150), width=40, erase=True)
-    assert pieces(canvas.image) == 2
-    assert not canvas.image[:, 210:240].any()
-    assert canvas.image[100, 100] == 255
-
-
-def test_outside_the_canvas_nothing_is_drawn_and_the_stroke_comes_back_where_the_mouse_does():
-    canvas = Canvas()
-    stroke(canvas, (400, 100), (600, 100), (600, 300), (400, 300))
-    assert canvas.image.shape == (CANVAS, CANVAS)
-    assert pieces(canvas.image) == 2, "in and out are not joined along the edge"
-    assert canvas.image[100, CANVAS - 1] == canvas.image[300, CANVAS - 1] == 255
-    assert not canvas.image[150:250].any()
-    stroke(canvas, (10, 10), (-3000, -5000), (20000, 10))
-
-
-def test_moving_without_a_stroke_draws_nothing():
-    canvas = Canvas()
-    canvas.extend(100, 100)
-    canvas.end()
-    stroke(canvas, (100, 100))
-    before = canvas.image.copy()
-    canvas.extend(300, 300)
-    np.testing.assert_array_equal(canvas.image, before)
-
-
-def test_undo_goes_back_stroke_by_stroke_and_over_erasing_and_clearing():
-    canvas, images = Canvas(), []
-    steps = [
-        lambda: stroke(canvas, (50, 100), (400, 100)),
-        lambda: stroke(canvas, (50, 300)),
-        lambda: stroke(canvas, (200, 50), (200, 150), erase=True),
-        canvas.clear,
-        lambda: stroke(canvas, (80, 80), (300, 300)),
-    ]
-    for step in steps:
-        images.append(canvas.image.copy())
-        step()
-    for image in reversed(images):
-        assert canvas.undo()
-        np.testing.assert_array_equal(canvas.image, image)
-    assert not canvas.undo()
-
-
-def test_what_changes_nothing_is_no_step_of_undo():
-    canvas = Canvas()
-    stroke(canvas, (50, 50))
-    stroke(canvas, (300, 300), erase=True)
-    canvas.undo()
-    assert not canvas.image.any()
-    canvas.clear()
-    assert not canvas.undo()
-
-
-def test_undo_in_the_middle_of_a_stroke_takes_that_stroke_back():
-    canvas = Canvas()
-    canvas.begin(100, 100, 20)
-    canvas.extend(200, 200)
-    assert canvas.undo()
-    assert not canvas.image.any()
-    assert not canvas.is_drawing
-
 
 # What is said and shown
 
@@ -175,7 +51,7 @@ def test_what_was_painted_is_said_with_the_least_confidence(digits, words):
 
 
 def test_the_panel_differs_for_what_is_trusted_doubtful_and_no_digit():
-    image, classes = Canvas().image, list("0123456789")
+    image, classes = Canvas(CANVAS).image, list("0123456789")
     reasons = (None, LOW_CONFIDENCE, NOT_A_DIGIT)
     views = [View(image, 28, classes=classes, digits=[digit("7", reason=reason)]) for reason in reasons]
     frames = [panel.compose(view)[:, CANVAS:].tobytes() for view in (*views, View(image, 28))]
@@ -193,7 +69,7 @@ def test_no_text_is_cut_off_at_the_edges(monkeypatch):
         write(frame, text, place, size, colour, weight, align)
 
     monkeypatch.setattr(panel, "_text", text)
-    classes, image = list("0123456789"), Canvas().image
+    classes, image = list("0123456789"), Canvas(CANVAS).image
     for digits in ([digit("8", 0.5, LOW_CONFIDENCE)] * 12, [digit("8", 0.999, SEVERAL_DIGITS)], []):
         for status in ("", "not saved: /a/very/long/name/" + "x" * 200):
             panel.compose(View(image, 36, True, True, status, classes, digits))
@@ -310,6 +186,14 @@ class Running:
         self.screen.do("mousemove", 640, 470)  # the pointer is in the picture too
         return int(self.canvas().sum())
 
+    def settled(self):
+        """The canvas, once what has been drawn is all on the screen."""
+        before = None
+        while not np.array_equal(before, now := self.canvas()):
+            before = now
+            time.sleep(0.5)
+        return now
+
     def dot(self, x=100, y=100, button=1):
         self.screen.do("mousemove", x, y, "click", button, "mousemove", 640, 470)
 
@@ -401,14 +285,14 @@ def test_a_label_key_saves_under_that_label_and_clears_and_undo_brings_it_back(r
     for number in (5, 6):
         screen.draw(desk.STROKES["7"], WHOLE)
         running.until(lambda: running.ink() > 1000)
-        drawn = running.canvas()
+        drawn = running.settled()
         running.key("7")
         running.until(lambda: running.ink() == 0)
         saved = cv2.imread(str(kept.with_name(f"000{number}.png")), cv2.IMREAD_UNCHANGED)
         assert saved.dtype == np.uint8
         assert np.mean((saved > 127) != drawn) < 0.005
     running.key("u")
-    running.until(lambda: np.mean(running.canvas() != drawn) < 0.005)
+    running.until(lambda: np.array_equal(running.canvas(), drawn))
     for label in "012345689":
         running.dot()
         running.key(label)
@@ -464,7 +348,7 @@ def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
 def test_the_right_button_and_e_erase(running, screen):
     running.dot(100, 100)
     running.dot(300, 100)
-    running.until(lambda: pieces(running.canvas() * np.uint8(255)) == 2)
+    running.until(lambda: count_pieces(running.canvas() * np.uint8(255)) == 2)
     whole = running.ink()
     running.dot(100, 100, button=3)
     running.until(lambda: running.ink() == whole // 2)
@@ -500,7 +384,7 @@ def test_a_stroke_leaves_the_canvas_and_comes_back_and_may_end_outside(running, 
     moves = [(200, 100), (500, 100), (900, 100), (900, 300), (500, 300), (300, 300)]
     words = [word for x, y in moves for word in ("mousemove", x, y, "sleep", 0.05)]
     screen.do(*words[:5], "mousedown", 1, *words[5:], "mouseup", 1, "mousemove", 640, 470)
-    running.until(lambda: pieces(running.canvas() * np.uint8(255)) == 2)
+    running.until(lambda: count_pieces(running.canvas() * np.uint8(255)) == 2)
     assert not running.canvas()[150:250].any()
     screen.do("mousemove", 50, 420, "mousedown", 1, "mousemove", 50, 650, "sleep", 0.05, "mouseup", 1)
     running.until(lambda: running.canvas()[CANVAS - 2, 50])
@@ -511,7 +395,7 @@ def test_a_stroke_leaves_the_canvas_and_comes_back_and_may_end_outside(running, 
     )  # from the panel
     running.dot(60, 250)
     running.until(lambda: running.ink() > before)
-    assert pieces(running.canvas() * np.uint8(255)) == 4
+    assert count_pieces(running.canvas() * np.uint8(255)) == 4
 
 
 def test_whoever_reads_the_output_may_leave(screen, project):

@@ -12,7 +12,10 @@ MODULES = {path.stem for path in ROOT.glob("*.py")}
 THIRD_PARTY = {
     # who may import what, beside the standard library and the project's own modules
     "image_header": set(),
+    "pieces": {"numpy", "cv2"},
+    "printed_lines": {"numpy", "cv2"},
     "ink": {"numpy", "cv2"},
+    "canvas": {"numpy", "cv2"},
     "preprocess": {"numpy", "cv2"},
     "augment": {"numpy", "cv2"},
     "metrics": {"numpy"},
@@ -28,12 +31,13 @@ THIRD_PARTY = {
     "atomic": set(),
 }
 LEVELS = [
-    {"errors", "metrics", "image_header"},
-    {"atomic", "safe_pickle", "calibration", "ink"},
-    {"config", "runtime", "preprocess", "augment", "plots", "panel", "model", "mnist_files"},
+    {"errors", "metrics", "image_header", "pieces", "canvas"},
+    {"atomic", "safe_pickle", "calibration", "printed_lines"},
+    {"ink", "config", "runtime", "augment", "plots", "panel", "model", "mnist_files"},
+    {"preprocess"},
     {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
-    {"classifier", "run_folder"},
-    {"report"},
+    {"classifier", "run_folder", "training_data"},
+    {"report", "recogniser"},
     SCRIPTS,
 ]
 
