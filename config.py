@@ -25,7 +25,9 @@ class Config:
     fine_tune: str = _setting("", "weights to start from instead of chance: a checkpoint of the same network")
 
     data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
-    val_fraction: float = _setting(0.04, "share of the training images that chooses the epoch", low=0.001, high=0.5)
+    val_fraction: float = _setting(
+        0.04, "share of the training images to choose epoch and temperature by", low=0.001, high=0.5
+    )
     calibration_fraction: float = _setting(
         0.12, "share of the training images that decides what is trusted; 0: no calibration", low=0.0, high=0.5
     )

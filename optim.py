@@ -40,15 +40,21 @@ def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.o
 
 
 class WeightAverage:
-    """Exponential moving average of a model's weights and batch-norm statistics; a decay of 0 turns it off.
+    """Averages of a model's weights and batch-norm statistics: over the steps, and with those it had at first.
 
-    The decay grows from 0.1 towards `decay`, so that the first, random weights are soon forgotten.
+    Args:
+        model: with the weights it starts from.
+        decay: of the exponential moving average over the steps; 0 turns it off. It grows from 0.1 towards `decay`, so
+            that the first, random weights are soon forgotten.
+        share: of the new weights in the mean with the first ones; below 1 a fine-tuned network keeps more of what it
+            knew (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
 
-    def __init__(self, model: paddle.nn.Layer, decay: float):
-        self.decay = decay
+    def __init__(self, model: paddle.nn.Layer, decay: float, share: float = 1.0):
+        self.decay, self.share = decay, share
         self.steps = 0
-        self.values = {name: tensor.clone().detach() for name, tensor in model.state_dict().items()} if decay else {}
+        self.values = _copy(model) if decay else {}
+        self._first = _copy(model) if share < 1 else {}
 
     @paddle.no_grad()
     def update(self, model: paddle.nn.Layer) -> None:
@@ -62,10 +68,17 @@ class WeightAverage:
     @contextmanager
     def applied(self, model: paddle.nn.Layer):
         """Within the block the model has the averaged weights."""
-        if not self.decay:
+        if not self.decay and not self._first:
             yield
             return
-        current = {name: tensor.clone().detach() for name, tensor in model.state_dict().items()}
-        model.set_state_dict(self.values)
+        current = _copy(model)
+        averaged = self.values or current
+        if self._first:
+            averaged = {name: paddle.lerp(first, averaged[name], self.share) for name, first in self._first.items()}
+        model.set_state_dict(averaged)
         yield
         model.set_state_dict(current)
+
+
+def _copy(model):
+    return {name: tensor.clone().detach() for name, tensor in model.state_dict().items()}

@@ -320,6 +320,18 @@ def test_the_weight_average_is_the_textbooks(config):
     np.testing.assert_array_equal(model.fc2.weight.numpy(), current)
 
 
+def test_the_mean_with_the_first_weights_is_what_is_applied():
+    model = build_model("lenet")
+    first = model.fc2.weight.numpy().copy()
+    average = WeightAverage(model, decay=0, share=0.7)
+    new = first + 1
+    model.fc2.weight.set_value(new)
+    average.update(model)
+    with average.applied(model):
+        np.testing.assert_allclose(model.fc2.weight.numpy(), first + 0.7, rtol=1e-5)
+    np.testing.assert_array_equal(model.fc2.weight.numpy(), new)
+
+
 # The accuracy claims, on the whole of MNIST
 
 
