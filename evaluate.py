@@ -50,7 +50,7 @@ def evaluate_labelled(classifier, args) -> None:
     names, images, labels = load_labelled(args.data, classes)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
-    metrics = score(logits, labels)
+    metrics = score(logits, labels, classifier.loss)
     trust = classifier.calibration
     if trust:
         metrics |= calibration.measure(trust, logits, labels)
