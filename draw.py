@@ -22,7 +22,7 @@ from atomic import output_folder, replacing
 from calibration import NOT_A_DIGIT
 from canvas import Canvas
 from errors import ArgumentParser, InputError, run
-from panel import CANVAS, Digit, View, compose, least_sure, number
+from panel import CANVAS, Digit, View, compose, least_sure, number, percent
 from recogniser import Recogniser
 from runtime import DEVICES
 
@@ -51,8 +51,8 @@ def painted(digits: list[Digit]) -> str:
     digit = digits[place]
     if digit.is_read:
         doubt = f": {digit.reason}" if digit.reason else ""
-        return f"'{number(digits)}' ({digit.confidence:.1%} sure{doubt})"
-    nearest = f"the nearest is {digit.label}, {digit.confidence:.1%}"
+        return f"'{number(digits)}' ({percent(digit.confidence)} sure{doubt})"
+    nearest = f"the nearest is {digit.label}, {percent(digit.confidence)}"
     if len(digits) == 1:
         return f"{'no digit' if digit.reason == NOT_A_DIGIT else digit.reason} ({nearest})"
     return f"no number (figure {place + 1} of {len(digits)} is {digit.reason}; {nearest})"

@@ -82,6 +82,11 @@ def number(digits: list[Digit]) -> str:
     return " ".join("".join(digit.label for digit in line) for _, line in lines)
 
 
+def percent(prob: float) -> str:
+    """`98.7%`; what would round to 100 is `>99.9%`, for nothing is certain."""
+    return ">99.9%" if prob >= 0.9995 else f"{prob:.1%}"
+
+
 def compose(view: View) -> np.ndarray:
     """Draw the window's content, uint8 [HEIGHT, WIDTH, 3] BGR."""
     frame = np.full((HEIGHT, WIDTH, 3), _PANEL, np.uint8)
@@ -132,9 +137,9 @@ def _answer(view):
     if not view.digits:
         return "\u2013", (), _GREY
     digit = view.digits[least_sure(view.digits)]
-    sure = f"{digit.confidence:.1%} sure"
+    sure = f"{percent(digit.confidence)} sure"
     if not digit.is_read:
-        return digit.reason, (f"the nearest is {digit.label},", f"{digit.confidence:.1%}"), _BAD
+        return digit.reason, (f"the nearest is {digit.label},", percent(digit.confidence)), _BAD
     if digit.reason:
         return f"{number(view.digits)}?", (sure, digit.reason), _DOUBT
     return number(view.digits), (sure, "trusted"), _GOOD
@@ -163,7 +168,7 @@ def _draw_bars(frame, view):
         filled = slice(left, left + round(prob * (right - left)))
         frame[y - 6 : y + 7, filled] = full[:, filled]
         if view.digits:
-            _text(frame, f"{prob:.1%}", (_RIGHT, y + 5), 14, _TEXT if best else _GREY, align="right")
+            _text(frame, percent(prob), (_RIGHT, y + 5), 14, _TEXT if best else _GREY, align="right")
 
 
 def _draw_foot(frame, view):
