@@ -72,8 +72,8 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over images and classes of the squares of float [N, C] less the one-hot labels int [N]."""
-    return float(((logits - np.eye(logits.shape[1])[labels]) ** 2).mean())
+    """Mean over images and classes of (softmax of logits float [N, C] - one-hot labels int [N])^2 (Brier 1950)."""
+    return float(((softmax(logits) - np.eye(logits.shape[1])[labels]) ** 2).mean())
 
 
 def format_report(metrics: dict, classes: list[str]) -> str:

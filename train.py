@@ -219,7 +219,7 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
     amounts = {name: getattr(config, name) for name in AMOUNTS}
     answers = np.empty((len(labels), len(CLASSES)), np.float32)
     targets = (1 - config.label_smoothing) * TARGETS + config.label_smoothing / len(CLASSES)
-    loss_function = {"cross_entropy": partial(F.cross_entropy, soft_label=True), "mse": F.mse_loss}[config.loss]
+    loss_function = {"cross_entropy": partial(F.cross_entropy, soft_label=True), "mse": _squared_error}[config.loss]
     for step, batch in enumerate(shuffled_batches(len(labels), config.batch_size, rng), 1):
         shown, shown_labels = [images[batch]], [labels[batch]]
         for other_images, other_labels, count in beside:
@@ -244,6 +244,10 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
         bar.update(step, loss)
     bar.clear()
     return score(answers, labels, config.loss)
+
+
+def _squared_error(logits, targets):
+    return F.mse_loss(F.softmax(logits), targets)
 
 
 _HEADER = "epoch  part      loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
