@@ -38,7 +38,7 @@ def augment(
         stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
         edges: largest change of how hard the strokes' edges are, softer (1: as a blur over 3x3 pixels leaves them) or
             harder (1: as a scan in black and white has them); at most 1.
-        cut: most that is cut off at one side of what is drawn, in pixels; half of the images stay whole.
+        cut: most that is cut off at one side of what is drawn, in whole pixels; at least half of the images stay whole.
 
     Returns:
         uint8 [N, H, W].

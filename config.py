@@ -22,7 +22,11 @@ class Config:
     model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp"))
     activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
 
-    fine_tune: str = _setting("", "weights to start from instead of chance: a checkpoint of the same network")
+    fine_tune: str = _setting(
+        "",
+        "weights to start from instead of chance: a checkpoint of the same network, whose seed and parts of the data "
+        "are kept; as a flag, it also sets a short schedule, which only flags change",
+    )
 
     data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
     val_fraction: float = _setting(

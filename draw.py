@@ -88,9 +88,9 @@ class Window:
         self.canvas = Canvas(CANVAS)
         self.view = View(self.canvas.image, PEN)
         self._events: deque = deque()  # of the mouse, not yet heeded
-        self._touched = time.monotonic()  # when the mouse or a key last did something
+        self._touched = self._inked = time.monotonic()  # when the mouse or a key, and when the pen, last did something
         self._button = 0  # that draws the stroke
-        self._is_new = False  # the panel does not answer yet what is on the canvas
+        self._is_unsent = False  # the recogniser has not got what is on the canvas
         self._is_shown = True  # what has changed is on the screen
         self._is_finished = True  # nothing has been painted since the drawing was last finished
         self._to_announce: deque = deque()  # images
@@ -98,7 +98,8 @@ class Window:
         self._is_announcing = False  # it is one of them that the recogniser has got
         self._is_left = self._is_interrupted = False
         self._is_qt = "QT" in _gui()
-        self._is_zoomed = False
+        self._wheel = 0  # turned, and not yet heeded: 120 a notch
+        self._is_zoomed = False  # the wheel has magnified the window
         try:
             if self._is_qt:
                 # On a busy machine Qt now and then loses its first events, and a window whose first events are lost is
@@ -145,7 +146,7 @@ class Window:
                     self._heed(*self._events.popleft()[:4])
                 if key != -1:
                     self._press(key)
-                if not self.canvas.is_drawing and time.monotonic() - self._touched > PAUSE:
+                if not self.canvas.is_drawing and time.monotonic() - self._inked > PAUSE:
                     self._finish()
                 self._converse()
                 if self._is_zoomed and not self._is_left:
@@ -167,38 +168,45 @@ class Window:
 
     def _wait(self):
         """The key that was pressed, or -1. OpenCV looks for events each millisecond: not while nothing happens."""
-        if time.monotonic() - self._touched < 1 or self._is_new or self.canvas.is_drawing:
-            return cv2.waitKey(5)
+        if time.monotonic() - self._touched < 1 or self._is_unsent or self.canvas.is_drawing:
+            return cv2.waitKeyEx(5)
         time.sleep(0.02)
-        return cv2.waitKey(1)
+        return cv2.waitKeyEx(1)
 
     def _heed(self, event, x, y, flags):
         """One event of the mouse. While a button is held they also come from outside the window."""
         self._touched = time.monotonic()
-        if event in _PRESSES and x < CANVAS and y < CANVAS and not self.canvas.is_drawing:
+        if event in _PRESSES and self.view.help:
+            self.view.help = False
+            self._is_shown = False
+        elif event in _PRESSES and x < CANVAS and y < CANVAS and not self.canvas.is_drawing:
             self._button = _PRESSES[event]
             erase = self._button == _RIGHT or self.view.erasing
             self.canvas.begin(x, y, 2 * self.view.pen if erase else self.view.pen, erase)
             self.view.status = ""
             self._is_finished = False
-            self._repaint()
+            self._note_change()
         elif event == cv2.EVENT_MOUSEMOVE and self.canvas.is_drawing:
             if flags & self._button:
                 self.canvas.extend(x, y)
             else:  # it was lifted where we were not told
                 self.canvas.end()
-            self._repaint()
-        elif event in (cv2.EVENT_LBUTTONUP, cv2.EVENT_RBUTTONUP) and self.canvas.is_drawing:
-            if _RELEASES[event] == self._button:
-                self.canvas.extend(x, y)
-                self.canvas.end()
-                self._repaint()
+            self._note_change()
+        elif _RELEASES.get(event) == self._button and self.canvas.is_drawing:
+            self.canvas.extend(x, y)
+            self.canvas.end()
+            self._note_change()
         elif event == cv2.EVENT_MOUSEWHEEL:
-            self._change_pen(PEN_STEP if flags > 0 else -PEN_STEP)
-            self._is_zoomed = self._is_qt and flags > 0
+            self._wheel += flags >> 16
+            notches = int(self._wheel / 120)  # a touchpad turns it by less at a time
+            self._wheel -= 120 * notches
+            self._change_pen(notches * PEN_STEP)
+            self._is_zoomed |= self._is_qt and flags > 0
 
     def _press(self, key):
         self._touched = time.monotonic()
+        if key & 0xFF00:  # an arrow, for example; its last bits are those of a letter
+            return
         letter = chr(key & 0xFF).lower()
         self._is_shown = False
         if letter in "q\x1b":
@@ -213,7 +221,7 @@ class Window:
             self._change_pen(-PEN_STEP)
         elif letter == "u":
             self.view.status = "" if self.canvas.undo() else "nothing to undo"
-            self._repaint()
+            self._note_change()
         elif letter == "c":
             self.view.status = ""
             self._clear()
@@ -226,17 +234,19 @@ class Window:
         self.view.pen = min(max(self.view.pen + step, PENS[0]), PENS[1])
         self._is_shown = False
 
-    def _repaint(self):
-        self._is_new = self.canvas.image.any()
+    def _note_change(self):
+        """What is on the canvas has changed, or may have."""
+        self._inked = time.monotonic()
+        self._is_unsent = self.canvas.image.any()
         self._is_shown = False
-        if not self._is_new:
+        if not self._is_unsent:
             self.view.digits = []
 
     def _clear(self):
         self._finish()
         self.canvas.clear()
         self._announced = None
-        self._repaint()
+        self._note_change()
 
     def _save(self, folder, label=""):
         """Whether it was saved; the status line says where to, or why not."""
@@ -277,9 +287,9 @@ class Window:
         if self.view.classes is None and self.recogniser.classes is not None:
             self.view.classes = self.recogniser.classes
             self._is_shown = False
-        if self.recogniser.is_idle and self._is_new:
+        if self.recogniser.is_idle and self._is_unsent:
             self.recogniser.send(self.canvas.image)
-            self._is_new = False
+            self._is_unsent = False
         elif self.recogniser.is_idle and self._to_announce:
             self.recogniser.send(self._to_announce.popleft())
             self._is_announcing = True

@@ -40,8 +40,8 @@ def find_digits(image: np.ndarray) -> list[Figure]:
         image: as `preprocess.to_mnist` takes it.
 
     Returns:
-        The figures in reading order: lines from top to bottom, which may be tilted, each from left to right. None if
-        the picture is blank.
+        The figures in reading order: lines from top to bottom, which may be tilted, each from left to right. An
+        empty list if the picture is blank.
     """
     try:
         ink = find_ink(image, _PAGE_SIDE)

@@ -1,6 +1,8 @@
-"""What the first bytes of a picture file say: its size, before anything is decoded, and how it is turned."""
+"""What the bytes of a picture file say before they are decoded: its size, how it is turned, whether it is whole."""
 
 import struct
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"  # what such a file begins with
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # JPEG's frame headers
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # TIFF's tags, and EXIF's
@@ -9,10 +11,11 @@ _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # TIFF's tags, and EXIF'
 def image_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels of a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM file; None if it is none of them."""
     try:
-        if data.startswith(b"\x89PNG"):
+        if data.startswith(PNG):
             return struct.unpack_from(">II", data, 16)
-        if data.startswith(b"\xff\xd8\xff"):
-            return _jpeg_size(data)
+        if data.startswith(JPEG):
+            height, width = struct.unpack_from(">HH", data, _jpeg_frame(data) + 5)
+            return width, height
         if data.startswith(b"BM"):
             width, height = struct.unpack_from("<ii", data, 18)
             return width, abs(height)  # negative: stored from the top
@@ -32,6 +35,18 @@ def image_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def is_cut_short(data: bytes) -> bool:
+    """Whether a PNG or JPEG file lacks its end; behind that, phones append films and more."""
+    if data.startswith(PNG):
+        return b"IEND" not in data
+    if data.startswith(JPEG):
+        try:
+            return b"\xff\xd9" not in data[_jpeg_frame(data) :]
+        except struct.error:
+            return True
+    return False
+
+
 def orientation(data: bytes) -> int:
     """EXIF's orientation of a PNG or WebP file, 1 (as it lies) to 8."""
     for name, start in ((b"eXIf", 4), (b"EXIF", 8)):
@@ -45,15 +60,14 @@ def orientation(data: bytes) -> int:
     return 1
 
 
-def _jpeg_size(data):
+def _jpeg_frame(data):
+    """Where the frame header of a JPEG file is: behind the preview in its EXIF block."""
     at = 2
-    while at < len(data):
+    while True:
         marker, length = struct.unpack_from(">xBH", data, at)
         if marker in _SOF:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
+            return at
         at += 1 if marker == 0xFF else 2 + length  # 0xFF fills
-    return None
 
 
 def _webp_size(data):

@@ -54,7 +54,7 @@ class WeightAverage:
         self.decay, self.share = decay, share
         self.steps = 0
         self.values = _copy(model) if decay else {}
-        self._first = _copy(model) if share < 1 else {}
+        self.first = _copy(model) if share < 1 else {}
 
     @paddle.no_grad()
     def update(self, model: paddle.nn.Layer) -> None:
@@ -68,13 +68,13 @@ class WeightAverage:
     @contextmanager
     def applied(self, model: paddle.nn.Layer):
         """Within the block the model has the averaged weights."""
-        if not self.decay and not self._first:
+        if not self.decay and not self.first:
             yield
             return
         current = _copy(model)
         averaged = self.values or current
-        if self._first:
-            averaged = {name: paddle.lerp(first, averaged[name], self.share) for name, first in self._first.items()}
+        if self.first:
+            averaged = {name: paddle.lerp(first, averaged[name], self.share) for name, first in self.first.items()}
         model.set_state_dict(averaged)
         yield
         model.set_state_dict(current)

@@ -50,6 +50,7 @@ class Digit:
     label: str
     confidence: float
     probs: np.ndarray  # float [num_classes]
+    trusted: bool | None  # None: the network was never calibrated
     reason: str | None  # why it is not trusted
 
     @property
@@ -142,6 +143,8 @@ def _answer(view):
         return digit.reason, (f"the nearest is {digit.label},", percent(digit.confidence)), _BAD
     if digit.reason:
         return f"{number(view.digits)}?", (sure, digit.reason), _DOUBT
+    if digit.trusted is None:
+        return number(view.digits), (sure, "not calibrated"), _ACCENT
     return number(view.digits), (sure, "trusted"), _GOOD
 
 

@@ -82,9 +82,14 @@ def _parse(argv):
     add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them")
     add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
-    add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}")
+    add(
+        "--csv",
+        type=csv_file,
+        metavar="FILE",
+        help=f"write {','.join(COLUMNS)}; with --many also {','.join(MANY_COLUMNS[len(COLUMNS) :])}",
+    )
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
-    add("--many", action="store_true", help="read every digit in a picture, line by line; --csv: a row a digit")
+    add("--many", action="store_true", help="read every digit in a picture, line by line")
     add("--show", action="store_true", help="draw each prediction into outputs/")
     return parser.parse_args(argv)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from errors import InputError
-from image_header import image_size, orientation
+from image_header import JPEG, image_size, is_cut_short, orientation
 from ink import BlankImage, find_ink
 from pieces import find_pieces, keep_pieces
 
@@ -17,9 +17,6 @@ CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's train
 MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded: a small file can hold gigabytes
 
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
-
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
-_LAST_BYTES = {_JPEG: b"\xff\xd9", _PNG: b"IEND"}  # what a whole file has near its end
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -38,9 +35,8 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if not data:
         raise InputError(f"{path}: the file is empty")
-    for first, last in _LAST_BYTES.items():
-        if data.startswith(first) and last not in data[-65536:]:  # phones append things
-            raise InputError(f"{path}: the picture is cut short; copy it again")
+    if is_cut_short(data):
+        raise InputError(f"{path}: the picture is cut short; copy it again")
     size = image_size(data)
     if size and size[0] * size[1] > MAX_PIXELS:
         raise InputError(
@@ -123,7 +119,7 @@ def _apart(starts, sizes):
 def _decode(data):
     """The picture, None if it cannot be decoded. OpenCV keeps transparency or heeds the orientation, not both."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it has lines of its own for stderr
-    is_jpeg = data.startswith(_JPEG)
+    is_jpeg = data.startswith(JPEG)
     try:
         flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_jpeg else cv2.IMREAD_UNCHANGED
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

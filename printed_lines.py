@@ -49,7 +49,7 @@ def _find_across(ink, ruled=None):
     thickest, step = round(_THIN * side) + 2, round(_RUN * side)
     thin = mask & ~cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest, 1), np.uint8))
     runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # so that a tilted line's steps overlap
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, step // 2), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(1, step // 2)), np.uint8))
     runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, step), np.uint8))
     if runs.any(0).sum() < _LONG * width / 2:
         return None, False

@@ -73,6 +73,7 @@ def _ending_said():
 
 def _answer(pipe, checkpoint, device):
     """What that process does: say the class names, then answer each image, until the window closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited, on Windows
     try:
         tune_cpu()
         from classifier import Classifier  # imports paddle
@@ -90,4 +91,5 @@ def _answer(pipe, checkpoint, device):
 
 
 def _digit(figure, answer):
-    return Digit(figure.box, figure.line, figure.seen, answer.label, answer.confidence, answer.probs, answer.reason)
+    place = figure.box, figure.line, figure.seen
+    return Digit(*place, answer.label, answer.confidence, answer.probs, answer.trusted, answer.reason)

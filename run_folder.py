@@ -146,6 +146,7 @@ def save_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightA
         "optimizer": _to_numpy(optimizer.state_dict()),
         "average": _to_numpy(average.values),
         "average_steps": average.steps,
+        "first": _to_numpy(average.first),
         "history": history,
     }
     save_state(out / "last.pdopt", state)
@@ -161,11 +162,12 @@ def load_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightA
     """
     path = out / "last.pdopt"
     state = read_state(path)
-    if not {"weights", "optimizer", "average", "average_steps", "history"} <= state.keys():
+    if not {"weights", "optimizer", "average", "average_steps", "first", "history"} <= state.keys():
         raise InputError(f"checkpoint {path}: not the progress of a run")
     load_weights(model, state["weights"], path)
     optimizer.set_state_dict(state["optimizer"])
-    average.values = {name: paddle.to_tensor(array) for name, array in state["average"].items()}
+    average.values = _to_tensors(state["average"])
+    average.first = _to_tensors(state["first"])
     average.steps = state["average_steps"]
     return state["history"]
 
@@ -214,6 +216,10 @@ def _commit():
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+changes" if changes else "")
+
+
+def _to_tensors(state):
+    return {name: paddle.to_tensor(array) for name, array in state.items()}
 
 
 def _to_numpy(state):

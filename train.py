@@ -55,7 +55,8 @@ from run_folder import (
 from training_data import TARGETS, load_sets, make_beside
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
-# The schedule of a YAML file is for weights of chance. These settings count over it, and flags over these.
+# The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
+# these.
 _FINE_TUNING = {"epochs": 1, "learning_rate": 0.001, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
 _NEW_SHARE = 0.8  # of the fine-tuned weights, in the mean with the old ones that is kept
 
@@ -76,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     out = args.out
     name = Path(path).stem + ("-fine-tuned" if "fine_tune" in overrides else "")
     if args.resume:
-        out, config = find_run(name, out, read_settings(args.config, overrides))
+        stated = read_settings(None if "fine_tune" in overrides else args.config, overrides)  # see _load_config
+        out, config = find_run(name, out, stated)
     else:
         config = _load_config(path, overrides)
         check_free(out)
@@ -159,7 +161,8 @@ def fit(
         train_set: images uint8 [N, 28, 28] and labels int64 [N] to fit.
         val_set: the same, to measure each epoch by.
         out: the run's folder.
-        resume: go on from `out/last.pdopt`, to the same weights bit for bit as if the run had never stopped.
+        resume: go on from `out/last.pdopt`, with the same data to the same weights bit for bit as if the run had never
+            stopped.
         extra_set: drawings to fit beside the train set, of the same form.
 
     Returns:
@@ -173,7 +176,7 @@ def fit(
     with paddle.utils.unique_name.guard():
         paddle.seed(config.seed)
         model = _build(config)
-        if config.fine_tune:
+        if config.fine_tune and not resume:
             start = load_checkpoint(config.fine_tune)
             load_weights(model, start.weights, start.path)
         schedule = make_schedule(config, steps_per_epoch=math.ceil(len(train_set[1]) / config.batch_size))
@@ -300,6 +303,8 @@ def _parse(argv):
     overrides = {name: value for name, value in vars(args).items() if name in FIELDS}
     if args.seeds and (args.resume or args.dry_run or "seed" in overrides):
         raise InputError("--seeds: goes on by itself with what is there; leave out --seed, --resume and --dry-run")
+    if args.seeds and "fine_tune" in overrides:
+        raise InputError("--seeds: weights to fine-tune keep their own seed, and their part of the data; leave it out")
     if args.seeds and len(set(args.seeds)) < len(args.seeds):
         raise InputError(f"--seeds: one of {' '.join(map(str, args.seeds))} is there twice; each counts once")
     return args, overrides
@@ -311,9 +316,10 @@ def _load_config(path, overrides):
     if not config.fine_tune:
         return config
     start = load_checkpoint(config.fine_tune).meta
-    model, trained = start.get("model", {}).get("name"), start.get("config")
-    if not trained or model != config.model:
-        wrong = f"are of {model}, the config is of {config.model}" if trained else "do not say how they were trained"
+    trained, model = start.get("config"), {"name": config.model, **options_of(config.model, asdict(config))}
+    if not trained or start["model"] != model:
+        theirs, ours = (" ".join(network.values()) for network in (start.get("model", {}), model))
+        wrong = f"are of {theirs}, the config is of {ours}" if trained else "do not say how they were trained"
         raise InputError(f"--fine-tune {config.fine_tune}: these weights {wrong}")
     # What they are calibrated by, they must not have seen.
     parts = {name: trained[name] for name in ("seed", "val_fraction", "calibration_fraction")}
@@ -321,7 +327,8 @@ def _load_config(path, overrides):
         if name in overrides and getattr(config, name) != value:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag}: the weights to fine-tune were trained with {value}; leave it out")
-    settings = {name: str(value) for name, value in (_FINE_TUNING | parts).items()}
+    schedule = _FINE_TUNING if "fine_tune" in overrides else {}  # a YAML file that names weights is made for them
+    settings = {name: str(value) for name, value in (schedule | parts).items()}
     return load_config(path, settings | overrides)
 
 

@@ -63,6 +63,7 @@ class Desktop:
         with open(reading) as number:
             self.display = f":{number.readline().strip()}"
         self.environment = {**os.environ, "DISPLAY": self.display}
+        self.lost = 0  # windows that were never painted
 
     def close(self) -> None:
         self._server.terminate()
@@ -72,7 +73,8 @@ class Desktop:
     def start(self, command: list, **options) -> tuple[subprocess.Popen, float]:
         """Start a program; it is returned when its window has been painted, or when it has ended, with the seconds.
 
-        Qt now and then loses the event that would have its window painted, see draw.py: then it is started anew.
+        Qt now and then loses the event that would have its window painted, see draw.py: then it is started anew, and
+        `lost` counts it.
         """
         for _ in range(5):
             started = time.perf_counter()
@@ -83,6 +85,7 @@ class Desktop:
                 time.sleep(0.005)
             process.kill()
             process.wait()
+            self.lost += 1
         raise RuntimeError(f"no window of {command} was painted")
 
     def _is_painted(self):

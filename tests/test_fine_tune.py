@@ -1,13 +1,16 @@
 """Fine-tuning: it starts from weights, on their own part of the data, and learns a hand."""
 
 import json
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
-from conftest import assert_one_line_error, script
+from conftest import ROOT, assert_one_line_error, script
 
-from checkpoint import load_checkpoint
+from checkpoint import load_checkpoint, read_state
 from config import load_config
 from forms import draw_form
 
@@ -48,6 +51,31 @@ def test_it_starts_from_the_weights_and_keeps_their_split(small_run, small_data,
     assert "test" in after.meta["metrics"]
 
 
+def test_what_is_kept_is_the_mean_of_the_old_weights_and_the_new_also_when_it_is_resumed(
+    small_run, small_data, drawings, tmp_path
+):
+    arguments = ("--data-dir", small_data, "--extra", drawings, "--epochs", "2")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert fine_tune(small_run, whole, *arguments).returncode == 0
+    start, kept = load_checkpoint(small_run).weights, load_checkpoint(whole).weights
+    new = read_state(whole / "last.pdopt")["average"]
+    for name in start:
+        np.testing.assert_allclose(kept[name], 0.2 * start[name] + 0.8 * new[name], rtol=1e-4, atol=1e-6)
+    assert any(not np.allclose(kept[name], new[name], rtol=1e-4, atol=1e-6) for name in start)
+
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", "--fine-tune", small_run, "--out", stopped, *map(str, arguments)]
+    )
+    while not (stopped / "log.csv").exists() and process.poll() is None:  # until the first epoch is done
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    resumed = fine_tune(small_run, stopped, *arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for name, values in load_checkpoint(stopped).weights.items():
+        np.testing.assert_array_equal(values, kept[name])
+
+
 def test_drawings_are_learnt(small_run, small_data, drawings, tmp_path):
     """The network of a moment's training reads few of them; after a few epochs with them it reads most."""
     arguments = ("--data-dir", small_data, "--extra", drawings, "--epochs", "20", "--learning-rate", "0.004")
@@ -63,6 +91,15 @@ def test_drawings_are_learnt(small_run, small_data, drawings, tmp_path):
 def test_weights_of_another_network_are_refused(small_run, tmp_path):
     done = script("train.py", "configs/extended.yaml", "--fine-tune", small_run, "--out", tmp_path / "run")
     assert_one_line_error(done, str(small_run), "lenet", "extended")
+
+
+def test_weights_of_the_same_network_with_other_activations_are_refused(small_run, tmp_path):
+    done = fine_tune(small_run, tmp_path / "run", "--activation", "sigmoid")
+    assert_one_line_error(done, str(small_run), "lenet relu", "lenet sigmoid")
+
+
+def test_a_series_of_seeds_is_refused(small_run, tmp_path):
+    assert_one_line_error(fine_tune(small_run, tmp_path / "run", "--seeds", "0", "1"), "--seeds", "keep their own seed")
 
 
 def test_weights_that_do_not_say_how_they_were_trained_are_refused(small_run, tmp_path):

@@ -98,10 +98,11 @@ def test_most_letters_are_refused_and_less_sure_than_digits(classifier, answers)
     assert roc_auc_score([True] * len(digits) + [False] * len(letters), confidences) >= 0.93
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(reason="MNIST's accuracy falls by 0.06 to 0.12 points")
-def test_five_drawings_a_digit_halve_the_errors_on_a_writers_others(pen_strokes, tmp_path):
-    """Over the first ten writers; and MNIST keeps its accuracy, but for 0.05 points."""
+@pytest.fixture(scope="module")
+def taught(pen_strokes, tmp_path_factory):
+    """For each of the first ten writers, five drawings a digit learnt: errors on the others before and after, and what
+    MNIST's accuracy loses."""
+    tmp_path = tmp_path_factory.mktemp("taught")
     rng = np.random.default_rng(1)
     before, after, losses = [], [], []
     accuracy = load_checkpoint(SHIPPED).meta["metrics"]["test"]["accuracy"]
@@ -125,6 +126,16 @@ def test_five_drawings_a_digit_halve_the_errors_on_a_writers_others(pen_strokes,
         for errors, checkpoint in ((before, SHIPPED), (after, run)):
             errors.append(int((Classifier(checkpoint).logits(images).argmax(1) != labels).sum()))
         print(f"writer {writer}: errors {before[-1]} -> {after[-1]}, MNIST {-100 * losses[-1]:+.2f} points")
-    print(f"all: errors {sum(before)} -> {sum(after)}")
+    print(f"all: errors {sum(before)} -> {sum(after)}, MNIST {-100 * np.mean(losses):+.3f} points")
+    return before, after, losses
+
+
+@pytest.mark.slow
+def test_five_drawings_a_digit_halve_the_errors_on_a_writers_others(taught):
+    before, after, _ = taught
     assert sum(after) <= sum(before) / 2
-    assert np.mean(losses) <= 0.0005
+
+
+@pytest.mark.slow
+def test_a_hand_that_is_learnt_costs_mnist_at_most_a_twentieth_of_a_point(taught):
+    assert np.mean(taught[2]) <= 0.0005

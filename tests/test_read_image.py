@@ -64,6 +64,25 @@ def test_a_file_cut_short_is_refused(tmp_path, kind):
         read_image(path)
 
 
+def test_what_a_phone_appends_to_a_photo_does_no_harm(tmp_path, digit):
+    path = save(tmp_path / "photo.jpg", 255 - digit)
+    whole = read_image(path)
+    path.write_bytes(path.read_bytes() + bytes(range(250)) * 4000)  # a film, as large as the photo's end is small
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
+def test_a_photo_cut_short_is_refused_though_its_preview_is_whole(tmp_path, digit):
+    exif = Image.Exif()
+    exif[0x010E] = "with a preview"
+    picture = Image.fromarray(255 - digit)
+    picture.save(tmp_path / "photo.jpg", exif=exif.tobytes() + b"\xff\xd9")
+    data = (tmp_path / "photo.jpg").read_bytes()
+    (tmp_path / "photo.jpg").write_bytes(data[:-500])
+    assert b"\xff\xd9" in data[:-500]
+    with pytest.raises(InputError, match="cut short"):
+        read_image(tmp_path / "photo.jpg")
+
+
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tif", "webp"])
 def test_opencvs_own_messages_stay_off_stderr(tmp_path, capfd, kind):
     path = save(tmp_path / f"noise.{kind}", np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
