@@ -74,6 +74,7 @@ class Classifier:
         choose_device(device)
         loaded = load_checkpoint(checkpoint or SHIPPED)
         self.path = loaded.path
+        self.loss = loaded.meta.get("config", {}).get("loss", "cross_entropy")  # what it was trained to minimise
         self.model, self.classes = load_network(loaded)
         try:
             found = loaded.meta.get("calibration")

@@ -19,7 +19,7 @@ def _setting(default, help, low=None, high=None, choices=None):
 class Config:
     """One training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
 
-    model: str = _setting("lenet", "network", choices=("lenet", "extended"))
+    model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp"))
     activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
 
     fine_tune: str = _setting(
@@ -39,8 +39,14 @@ class Config:
 
     epochs: int = _setting(40, "passes over the training images", low=1, high=100_000)
     optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw"))
+    loss: str = _setting(
+        "cross_entropy",
+        "what is minimised; mse: mean squared error to one-hot targets",
+        choices=("cross_entropy", "mse"),
+    )
     learning_rate: float = _setting(0.004, "learning rate, the highest the schedule reaches", low=1e-9, high=100.0)
     momentum: float = _setting(0.9, "momentum; of adam and adamw, beta1", low=0.0, high=0.9999)
+    beta2: float = _setting(0.999, "beta2 of adam and adamw", low=0.0, high=0.99999)
     weight_decay: float = _setting(0.0, "weight decay; decoupled for adamw, else an L2 penalty", low=0.0, high=10.0)
     schedule: str = _setting("constant", "learning rate over time", choices=("constant", "cosine", "one-cycle"))
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
@@ -48,6 +54,8 @@ class Config:
         0.0, "exponential moving average of the weights, decay a step; 0: off", low=0.0, high=0.99999
     )
     keep: str = _setting("best", "weights to keep: of the epoch best on val, or of the last", choices=("best", "last"))
+    stop_below: float = _setting(0.0, "stop once the val loss is below this; 0: never", low=0.0, high=100.0)
+    min_epochs: int = _setting(1, "but not before this many epochs", low=1, high=100_000)
     patience: int = _setting(0, "stop after this many epochs without a better val loss; 0: never", low=0, high=100_000)
 
     max_error: float = _setting(0.002, "trust: largest share of the accepted answers to be wrong", low=1e-6, high=0.5)

@@ -3,6 +3,7 @@
 python evaluate.py                                 MNIST's test set, the shipped weights
 python evaluate.py photos/ --checkpoint checkpoints/lenet    photos/0/*.png ... photos/9/*.png
 python evaluate.py inputs/                         inputs/test/ (labelled) and inputs/check/ (digits and lookalikes)
+python evaluate.py mnist --show 200                one image, with the answer and the truth
 python evaluate.py --json                          one JSON object, for other programs
 """
 
@@ -34,7 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     classifier = Classifier(args.checkpoint, args.device)
     folder = Path(args.data)
     own = args.data != "mnist" and not holds_mnist(folder)
-    if own and ((folder / "test").is_dir() or (folder / "check").is_dir()):
+    if args.show is not None:
+        show_image(classifier, args)
+    elif own and ((folder / "test").is_dir() or (folder / "check").is_dir()):
         if args.json or args.csv:
             raise InputError(
                 f"{folder}: holds test/ or check/, which write test.csv and check.csv; leave out --csv, --json"
@@ -50,7 +53,7 @@ def evaluate_labelled(classifier, args) -> None:
     names, images, labels = load_labelled(args.data, classes)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
-    metrics = score(logits, labels)
+    metrics = score(logits, labels, classifier.loss)
     trust = classifier.calibration
     if trust:
         metrics |= calibration.measure(trust, logits, labels)
@@ -81,6 +84,25 @@ def evaluate_labelled(classifier, args) -> None:
     for name, figure in figures.items():
         plots.save(figure, args.out / f"{name}.png")
     print(f"plots: {' '.join(str(args.out / f'{name}.png') for name in figures)}", file=sys.stderr)
+
+
+def show_image(classifier, args) -> None:
+    """Image number `args.show` of labelled data, its answer and its truth, printed and drawn.
+
+    Raises:
+        InputError: there are not as many.
+    """
+    names, images, labels = load_labelled(args.data, classifier.classes)
+    number = args.show
+    if not 0 <= number < len(images):
+        raise InputError(f"--show {number}: {args.data} has images 0 to {len(images) - 1}")
+    answer = classifier.predict(images[[number]])[0]
+    doubt = f": {answer.reason}" if answer.reason else ""
+    said = f"read as {answer.label}, {answer.confidence:.2%} sure{doubt}; it is {classifier.classes[labels[number]]}"
+    print(f"{names[number]}: {said}")
+    path = args.out / f"image_{number}.png"
+    plots.save(plots.prediction(None, images[number], answer.probs, classifier.classes, said), path)
+    print(f"drawn into {path}", file=sys.stderr)
 
 
 def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
@@ -195,6 +217,7 @@ def _parse(argv):
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(COLUMNS)}, a row an image")
     add("--json", action="store_true", help="print the metrics as one JSON object")
+    add("--show", type=int, metavar="N", help="show image number N, from 0, with its answer and truth, and stop")
     add("--out", type=output_folder, default="outputs", metavar="DIR", help="folder for plots and tables [outputs]")
     return parser.parse_args(argv)
 

@@ -51,10 +51,11 @@ def summarize(confusion: np.ndarray) -> dict:
     }
 
 
-def score(logits: np.ndarray, labels: np.ndarray) -> dict:
-    """`loss`, the cross-entropy, and what `summarize` says of the answers; logits [N, C], labels int [N]."""
+def score(logits: np.ndarray, labels: np.ndarray, loss: str = "cross_entropy") -> dict:
+    """`loss`, of the kind named, and what `summarize` says of the answers; logits [N, C], labels int [N]."""
     confusion = confusion_matrix(labels, logits.argmax(1), logits.shape[1])
-    return {"loss": cross_entropy(logits, labels), **summarize(confusion)}
+    loss_function = {"cross_entropy": cross_entropy, "mse": mean_squared_error}[loss]
+    return {"loss": loss_function(logits, labels), **summarize(confusion)}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -68,6 +69,11 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     top = logits.max(1, keepdims=True)
     log_total = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
     return float((log_total - logits[np.arange(len(labels)), labels]).mean())
+
+
+def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over images and classes of (softmax of logits float [N, C] - one-hot labels int [N])^2 (Brier 1950)."""
+    return float(((softmax(logits) - np.eye(logits.shape[1])[labels]) ** 2).mean())
 
 
 def format_report(metrics: dict, classes: list[str]) -> str:

@@ -83,6 +83,24 @@ class ExtendedLeNet(nn.Layer):
         return self.fc2(self.dropout(x))  # [N, num_classes]
 
 
+class MLP(nn.Layer):
+    """The multilayer perceptron: 784-128-10 with ReLU for 28x28 digits; 101,770 parameters.
+
+    Args:
+        num_classes: number of logits.
+    """
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__()
+        self.fc1 = nn.Linear(28 * 28, 128)
+        self.fc2 = nn.Linear(128, num_classes)
+
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
+        """float32 [N, 1, 28, 28] in [0, 1] -> logits float32 [N, num_classes]."""
+        x = F.relu(self.fc1(images.flatten(1)))  # [N, 784] -> [N, 128]
+        return self.fc2(x)  # [N, num_classes]
+
+
 class ConvNorm(nn.Layer):
     """Convolution 3x3, batch norm, LeakyReLU, and max-pooling 2/2 where asked for.
 
@@ -126,7 +144,7 @@ class WholeConv2D(nn.Conv2D):
         return paddle.matmul(x.flatten(1), self.weight.flatten(1), transpose_y=True) + self.bias
 
 
-MODELS = {"lenet": LeNet, "extended": ExtendedLeNet}
+MODELS = {"lenet": LeNet, "extended": ExtendedLeNet, "mlp": MLP}
 
 
 def build_model(name: str, num_classes: int = 10, **options) -> nn.Layer:

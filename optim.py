@@ -36,7 +36,7 @@ def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.o
     if config.optimizer == "momentum":
         return paddle.optimizer.Momentum(momentum=config.momentum, **shared)
     rule = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
-    return rule(beta1=config.momentum, **shared)
+    return rule(beta1=config.momentum, beta2=config.beta2, **shared)
 
 
 class WeightAverage:

@@ -163,15 +163,21 @@ def mistakes(images: np.ndarray, captions: list[str], title: str, columns: int =
     return figure
 
 
-def prediction(picture: np.ndarray, seen: np.ndarray, probs: np.ndarray, classes: list[str], title: str) -> Figure:
-    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees [28, 28], a bar a class."""
-    figure = _figure(9, 3.4)
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
-    left.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    left.set_title("your picture", fontsize=10)
-    middle.imshow(seen, cmap="gray", vmin=0, vmax=1)
-    middle.set_title("what the network sees", fontsize=10)
-    for axes in (left, middle):
+def prediction(
+    picture: np.ndarray | None, seen: np.ndarray, probs: np.ndarray, classes: list[str], title: str
+) -> Figure:
+    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees [28, 28], a bar a class.
+
+    Without a picture, if the network sees it as it is.
+    """
+    shown = [(seen, 1, "what the network sees")]
+    if picture is not None:
+        shown.insert(0, (picture, 255, "your picture"))
+    figure = _figure(3.4 + 2.8 * len(shown), 3.4)
+    *places, right = figure.subplots(1, len(shown) + 1, width_ratios=[1] * len(shown) + [1.3])
+    for axes, (image, white, name) in zip(places, shown, strict=True):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=white)
+        axes.set_title(name, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     best = int(probs.argmax())

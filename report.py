@@ -59,7 +59,7 @@ def report(data_dir: str, out: Path, limit: int | None = None) -> None:
     if "test" not in metrics:
         images, labels = (part[:limit] for part in load_mnist("test", data_dir))
         logits = predict_logits(model, to_input(images))
-        metrics["test"] = score(logits, labels)
+        metrics["test"] = score(logits, labels, best.meta["config"]["loss"])
         if "calibration" in best.meta:
             metrics["test"] |= calibration.measure(Calibration.read(best.meta["calibration"]), logits, labels)
         save_meta(best.path, best.meta)

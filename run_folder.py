@@ -101,6 +101,17 @@ def patience_ran_out(history: list[dict], patience: int) -> bool:
     return 0 < patience <= len(history) - _lowest_loss_epoch(history)
 
 
+def reason_to_stop(history: list[dict], config: Config) -> str | None:
+    """Why the run ends before its last epoch, if it does."""
+    if not history:
+        return None
+    if patience_ran_out(history, config.patience):
+        return f"the val loss has not fallen for {config.patience} epochs"
+    if len(history) >= config.min_epochs and history[-1]["val_loss"] < config.stop_below:
+        return f"the val loss is below {config.stop_below:g}"
+    return None
+
+
 def overfit_epoch(history: list[dict], patience: int) -> int | None:
     """The epoch with the lowest val loss, if over-fitting began there, else None.
 

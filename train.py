@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ from run_folder import (
     load_progress,
     new_run,
     overfit_epoch,
-    patience_ran_out,
+    reason_to_stop,
     save_progress,
     save_weights,
 )
@@ -190,13 +191,13 @@ def fit(
         beside = make_beside(config, train_set, extra_set) if len(history) < config.epochs else []
         print(_HEADER, *map(_rows, history), sep="\n", flush=True)
         for epoch in range(len(history) + 1, config.epochs + 1):
-            if history and patience_ran_out(history, config.patience):
-                print(f"stopped early: the val loss has not fallen for {config.patience} epochs")
+            if reason := reason_to_stop(history, config):
+                print(f"stopped early: {reason}")
                 break
             started = time.perf_counter()
             train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, train_set, beside)
             with average.applied(model):
-                val_metrics = score(predict_logits(model, to_input(val_set[0])), val_set[1])
+                val_metrics = score(predict_logits(model, to_input(val_set[0])), val_set[1], config.loss)
                 row = {
                     "epoch": epoch,
                     "learning_rate": schedule.get_lr(),
@@ -220,6 +221,8 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
     bar = _ProgressBar(math.ceil(len(labels) / config.batch_size))
     amounts = {name: getattr(config, name) for name in AMOUNTS}
     answers = np.empty((len(labels), len(CLASSES)), np.float32)
+    targets = (1 - config.label_smoothing) * TARGETS + config.label_smoothing / len(CLASSES)
+    loss_function = {"cross_entropy": partial(F.cross_entropy, soft_label=True), "mse": _squared_error}[config.loss]
     for step, batch in enumerate(shuffled_batches(len(labels), config.batch_size, rng), 1):
         shown, shown_labels = [images[batch]], [labels[batch]]
         for other_images, other_labels, count in beside:
@@ -227,10 +230,10 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
             shown.append(other_images[chosen])
             shown_labels.append(other_labels[chosen])
         x = paddle.to_tensor(to_input(augment(np.concatenate(shown), rng, **amounts)))  # [S, 1, 28, 28]
-        y = paddle.to_tensor(TARGETS[np.concatenate(shown_labels)])  # [S, 10]
+        y = paddle.to_tensor(targets[np.concatenate(shown_labels)])  # [S, 10]
 
         logits = model(x)  # [S, 10]
-        loss = F.cross_entropy(logits, y, soft_label=True, label_smoothing=config.label_smoothing)
+        loss = loss_function(logits, y)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -243,7 +246,11 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, train_set, b
         answers[batch] = logits[: len(batch)].numpy()
         bar.update(step, loss)
     bar.clear()
-    return score(answers, labels)
+    return score(answers, labels, config.loss)
+
+
+def _squared_error(logits, targets):
+    return F.mse_loss(F.softmax(logits), targets)
 
 
 _HEADER = "epoch  part      loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"

@@ -64,6 +64,17 @@ def test_evaluate_class_folders_and_own_sets(tmp_path, small_data):
     assert "of 130 images wrong" in done.stdout
 
 
+def test_one_image_with_answer_and_truth(small_run, small_data, tmp_path):
+    arguments = ("evaluate.py", small_data, "--checkpoint", small_run, "--out", tmp_path)
+    done = script(*arguments, "--show", "129")
+    assert done.returncode == 0, done.stderr
+    truth = np.load(small_data / "mnist.npz")["y_test"][129]
+    assert re.fullmatch(rf"test/00129: read as \d, \d+\.\d\d% sure.*; it is {truth}\n", done.stdout)
+    assert cv2.imread(str(tmp_path / "image_129.png")).shape[0] > 200
+    for number in ("130", "-1"):
+        assert_one_line_error(script(*arguments, "--show", number), f"--show {number}", "0 to 129")
+
+
 def test_evaluate_says_what_a_folder_lacks(tmp_path):
     assert_one_line_error(script("evaluate.py", tmp_path / "gone"), "no such folder")
     assert_one_line_error(script("evaluate.py", tmp_path), "no pictures")

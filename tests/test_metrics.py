@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from metrics import confusion_matrix, cross_entropy, format_report, softmax, summarize
+from metrics import confusion_matrix, cross_entropy, format_report, mean_squared_error, score, softmax, summarize
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -30,6 +30,14 @@ def test_agrees_with_scikit_learn_also_where_classes_are_empty(seed):
     assert ours["macro_f1"] == pytest.approx(sklearn.f1_score(labels, preds, average="macro", zero_division=0))
     assert ours["macro_f1"] <= ours["f1"] + 1e-12
     assert ours["images"] == len(labels)
+
+
+def test_the_squared_error_of_a_worked_example():
+    logits, labels = np.log([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]]), np.array([0, 1])
+    expected = (0.3**2 + 0.2**2 + 0.1**2 + 0.5**2 + 0.75**2 + 0.25**2) / 6
+    assert mean_squared_error(logits, labels) == pytest.approx(expected)
+    assert score(logits, labels, "mse")["loss"] == pytest.approx(expected)
+    assert score(logits, labels)["loss"] == pytest.approx(cross_entropy(logits, labels))
 
 
 def test_a_worked_example():

@@ -12,7 +12,7 @@ from benchmark import TutorialLeNet
 from checkpoint import load_weights, read_weights
 from config import FIELDS
 from errors import InputError
-from model import MODELS, ExtendedLeNet, LeNet, build_model, count_parameters, predict_logits
+from model import MLP, MODELS, ExtendedLeNet, LeNet, build_model, count_parameters, predict_logits
 
 
 class PlainReluLeNet(TutorialLeNet):
@@ -36,6 +36,10 @@ def test_extended_has_fewer_parameters_than_its_bound():
     channels = (1, 16, 32, 64, 64, 128)
     convolutions = sum(9 * a * b + 2 * b for a, b in itertools.pairwise(channels))
     assert count_parameters(ExtendedLeNet()) == convolutions + 512 * 128 + 128 + 128 * 10 + 10 == 201_338 < 500_000
+
+
+def test_the_perceptron_has_101770_parameters():
+    assert count_parameters(MLP()) == 784 * 128 + 128 + 128 * 10 + 10 == 101_770
 
 
 class PlainExtended(nn.Layer):

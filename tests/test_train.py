@@ -252,6 +252,14 @@ def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monk
     assert "stopped early: the val loss has not fallen for 2 epochs" in capsys.readouterr().out
 
 
+def test_training_stops_once_the_val_loss_is_low_enough_but_not_too_early(config, tmp_path, monkeypatch, capsys):
+    losses = iter([9, 0.4, 9, 0.9, 9, 0.5, 9, 0.49, 9, 0.1])  # train and val in turn
+    monkeypatch.setattr(metrics, "mean_squared_error", lambda *arguments: next(losses))
+    stopping = dataclasses.replace(config, loss="mse", epochs=30, stop_below=0.5, min_epochs=2)
+    assert len(train.fit(stopping, *parts(config), tmp_path)) == 4
+    assert "stopped early: the val loss is below 0.5" in capsys.readouterr().out
+
+
 def test_where_over_fitting_began():
     falling = [row(n, 0.9, loss) for n, loss in enumerate([0.5, 0.4, 0.3, 0.31, 0.32], 1)]
     assert overfit_epoch(falling, patience=0) is None  # within a tenth of the lowest
@@ -333,6 +341,16 @@ def test_the_mean_with_the_first_weights_is_what_is_applied():
 
 
 # The accuracy claims, on the whole of MNIST
+
+
+def test_the_perceptrons_recipe_reaches_what_the_exercise_does(tmp_path):
+    done = script("train.py", "configs/mlp.yaml", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    best = load_checkpoint(tmp_path / "run").meta
+    assert best["epoch"] <= 7
+    assert best["metrics"]["test"]["loss"] <= 0.012
+    assert best["metrics"]["test"]["accuracy"] >= 0.975
+    assert "101,770" in script("train.py", "configs/mlp.yaml", "--summary").stdout
 
 
 @pytest.mark.slow
