@@ -14,7 +14,7 @@ from metrics import cross_entropy, softmax
 BINS = 15  # of equal width, as in Guo et al. 2017
 DIGITS_PASS = 0.99  # share of the val digits that are taken for digits
 MEANINGS = {
-    "temperature": "the logits are divided by this before the softmax; it gives the lowest loss on val",
+    "temperature": "the logits are divided by this before the softmax; the most probable one by the loss on val",
     "digit_level": f"a picture whose largest logit is below this is no digit; {DIGITS_PASS:.0%} of val are above it",
     "trusted_threshold": "lower end of the interval that holds the confidences of rightly labelled images (level: "
     "trusted_level); it says how sure right answers are, not how often sure answers are right",
@@ -33,6 +33,10 @@ MEANINGS = {
 
 # Why an answer is not trusted
 LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
+
+# On training images held out, 0.1 gives a lower loss than 0.15, 0.2, 0.3 and none, for each of three networks whose
+# temperatures by 2,400 images alone vary by 0.15.
+_TEMPERATURE_SPREAD = 0.1
 
 # Shares of val that the thresholds to try accept. Testing ends at the first that fails: the strictest has to accept
 # enough images for one or two wrong labels among them not to fail it.
@@ -182,7 +186,10 @@ def _accepted(measured):
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that minimises the mean negative log-likelihood (Guo et al. 2017, section 4.2).
+    """The most probable temperature: lowest negative log-likelihood (Guo et al. 2017, section 4.2), but near 1.
+
+    A good network errs on few images, and a handful of them would decide. So the logarithm is taken to be normal before
+    any image is seen, about 0 with a standard deviation of `_TEMPERATURE_SPREAD`; many images overrule that.
 
     Args:
         logits: float [N, C].
@@ -192,11 +199,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         A number from 0.01 to 100.
     """
     logits = logits.astype(np.float64)
+
+    def loss(log_temperature):
+        likelihood = len(labels) * cross_entropy(logits / np.exp(log_temperature), labels)
+        return likelihood + (log_temperature / _TEMPERATURE_SPREAD) ** 2 / 2
+
     low, high = np.log(0.01), np.log(100.0)
     ratio = (np.sqrt(5) - 1) / 2  # golden-section search: the loss has one minimum over the temperature
     while high - low > 1e-6:
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if cross_entropy(logits / np.exp(left), labels) < cross_entropy(logits / np.exp(right), labels):
+        if loss(left) < loss(right):
             high = right
         else:
             low = left

@@ -73,7 +73,7 @@ def test_digits_of_other_hands_are_read_and_trusted(answers, name, least):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("pen strokes", marks=pytest.mark.xfail(strict=True, reason="99.42 %: 11 of 1,903 are wrong")),
+        pytest.param("pen strokes", marks=pytest.mark.xfail(strict=True, reason="99.37 %: 12 of 1,914 are wrong")),
         "digit_images",
         "drawn28",
     ],
