@@ -57,7 +57,7 @@ from training_data import TARGETS, load_sets, make_beside
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
 # these.
-_FINE_TUNING = {"epochs": 1, "learning_rate": 0.001, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
+_FINE_TUNING = {"epochs": 1, "learning_rate": 0.0003, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
 _NEW_SHARE = 0.8  # of the fine-tuned weights, in the mean with the old ones that is kept
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
