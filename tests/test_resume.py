@@ -55,7 +55,7 @@ def start(out, small_data, **options):
         "--data-dir",
         small_data,
         "--epochs",
-        "40",
+        "100",
         "--out",
         out,
         "--batch-size",
@@ -80,13 +80,13 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path, small_data):
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "Traceback" not in stderr
-    done = int(re.search(r"stopped; (\d+) of 40 epochs are kept", stderr)[1])
+    done = int(re.search(r"stopped; (\d+) of 100 epochs are kept", stderr)[1])
     assert done >= 2
     command = stderr.strip().splitlines()[-1].split()
     assert command[:2] == ["python", "train.py"]
     resumed = script("train.py", *command[2:])
     assert resumed.returncode == 0, resumed.stderr
-    assert len(read_state(tmp_path / "run" / "last.pdopt")["history"]) == 40
+    assert len(read_state(tmp_path / "run" / "last.pdopt")["history"]) == 100
 
 
 def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tmp_path, small_data):
@@ -110,7 +110,7 @@ def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tmp_path, small_data):
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 0, stderr
     whole = script(
-        "train.py", "--data-dir", small_data, "--epochs", 40, "--batch-size", 10, "--out", tmp_path / "whole"
+        "train.py", "--data-dir", small_data, "--epochs", 100, "--batch-size", 10, "--out", tmp_path / "whole"
     )
     assert whole.returncode == 0, whole.stderr
     assert_same(state(out), state(tmp_path / "whole"))

@@ -22,6 +22,7 @@ import data
 import metrics
 import report
 import train
+import training_data
 from checkpoint import load_checkpoint
 from config import Config, load_config
 from errors import RunError
@@ -210,7 +211,7 @@ def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeyp
         order.append(mode)
         return real_load(mode, *arguments)
 
-    for module in (train, report):
+    for module in (training_data, report):
         monkeypatch.setattr(module, "load_mnist", load)
     monkeypatch.setattr(train, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments)))
     train.fit_and_report(config, *train.load_sets(config), tmp_path / "run")
