@@ -58,7 +58,7 @@ METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of ea
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
 # these.
 _FINE_TUNING = {"epochs": 1, "learning_rate": 0.0003, "schedule": "cosine", "ema_decay": 0.99, "keep": "last"}
-_NEW_SHARE = 0.8  # of the fine-tuned weights, in the mean with the old ones that is kept
+_NEW_SHARE = 0.9  # of the fine-tuned weights, in the mean with the old ones that is kept
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "lenet.yaml"
 EXAMPLE = "examples/7_scan.png"

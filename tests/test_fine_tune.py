@@ -60,7 +60,7 @@ def test_what_is_kept_is_the_mean_of_the_old_weights_and_the_new_also_when_it_is
     start, kept = load_checkpoint(small_run).weights, load_checkpoint(whole).weights
     new = read_state(whole / "last.pdopt")["average"]
     for name in start:
-        np.testing.assert_allclose(kept[name], 0.2 * start[name] + 0.8 * new[name], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(kept[name], 0.1 * start[name] + 0.9 * new[name], rtol=1e-4, atol=1e-6)
     assert any(not np.allclose(kept[name], new[name], rtol=1e-4, atol=1e-6) for name in start)
 
     process = subprocess.Popen(

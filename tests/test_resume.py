@@ -61,6 +61,8 @@ def start(out, small_data, **options):
         "--batch-size",
         "10",
     ]
+    if os.name == "posix":  # a shell's background job has Ctrl-C ignored, and hands that down
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
