@@ -41,7 +41,7 @@ class Config:
     optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw"))
     loss: str = _setting(
         "cross_entropy",
-        "what is minimised; mse: mean squared error to one-hot targets",
+        "what is minimised; mse: mean squared error of the probabilities",
         choices=("cross_entropy", "mse"),
     )
     learning_rate: float = _setting(0.004, "learning rate, the highest the schedule reaches", low=1e-9, high=100.0)

@@ -41,7 +41,7 @@ def is_cut_short(data: bytes) -> bool:
         return b"IEND" not in data
     if data.startswith(JPEG):
         try:
-            return b"\xff\xd9" not in data[_jpeg_frame(data) :]
+            return data.find(b"\xff\xd9", _jpeg_frame(data)) < 0
         except struct.error:
             return True
     return False

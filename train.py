@@ -317,8 +317,8 @@ def _load_config(path, overrides):
         return config
     start = load_checkpoint(config.fine_tune).meta
     trained, model = start.get("config"), {"name": config.model, **options_of(config.model, asdict(config))}
-    if not trained or start["model"] != model:
-        theirs, ours = (" ".join(network.values()) for network in (start.get("model", {}), model))
+    if not trained or start.get("model") != model:
+        theirs, ours = (" ".join(map(str, network.values())) for network in (start.get("model", {}), model))
         wrong = f"are of {theirs}, the config is of {ours}" if trained else "do not say how they were trained"
         raise InputError(f"--fine-tune {config.fine_tune}: these weights {wrong}")
     # What they are calibrated by, they must not have seen.
