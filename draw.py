@@ -5,10 +5,8 @@ python draw.py --checkpoint checkpoints/shipped/lenet  with other weights
 """
 
 import contextlib
-import ctypes
 import itertools
 import os
-import re
 import signal
 import sys
 import time
@@ -21,6 +19,7 @@ import numpy as np
 from atomic import output_folder, replacing
 from calibration import NOT_A_DIGIT
 from canvas import Canvas
+from display import check_windows, gui
 from errors import ArgumentParser, InputError, run
 from panel import CANVAS, Digit, View, compose, least_sure, number, percent
 from recogniser import Recogniser
@@ -97,7 +96,7 @@ class Window:
         self._announced = None  # the last of them, while it can be what is on the canvas
         self._is_announcing = False  # it is one of them that the recogniser has got
         self._is_left = self._is_interrupted = False
-        self._is_qt = "QT" in _gui()
+        self._is_qt = "QT" in gui()
         self._wheel = 0  # turned, and not yet heeded: 120 a notch
         self._is_zoomed = False  # the wheel has magnified the window
         try:
@@ -295,12 +294,6 @@ class Window:
             self._is_announcing = True
 
 
-def _gui():
-    """What draws OpenCV's windows: QT5, GTK3, WIN32UI, COCOA, NONE, ..."""
-    found = re.search(r"GUI: +(\S+)", cv2.getBuildInformation())
-    return found[1] if found else "NONE"
-
-
 def _is_open():
     try:
         return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
@@ -314,41 +307,6 @@ def _say(line):
         print(line, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def check_windows() -> None:
-    """See that OpenCV can open a window, for it ends the process if it cannot.
-
-    Raises:
-        InputError: it has none, or there is no display.
-    """
-    if _gui() == "NONE":
-        raise InputError(
-            "this OpenCV has no windows: pip uninstall opencv-python-headless, "
-            "then pip install --force-reinstall opencv-python"
-        )
-    if sys.platform != "linux":
-        return
-    if not os.environ.get("DISPLAY"):
-        wayland = " (of Wayland OpenCV can use only XWayland)" if os.environ.get("WAYLAND_DISPLAY") else ""
-        raise InputError(
-            f"no display: DISPLAY is not set{wayland}; run it on a desktop, or try xvfb-run python draw.py"
-        )
-    os.environ["QT_QPA_PLATFORM"] = "xcb"  # the only one opencv-python has
-    plugin = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms" / "libqxcb.so"
-    if not plugin.exists():  # not a build with Qt
-        return
-    try:
-        ctypes.CDLL(str(plugin))
-        xcb = ctypes.CDLL("libxcb.so.1")
-    except OSError as error:
-        raise InputError(
-            f"OpenCV's windows need a library ({error}); on Debian and Ubuntu: apt-get install libsm6"
-        ) from None
-    xcb.xcb_connect.restype = ctypes.c_void_p
-    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))  # left open: a server may start anew when all have gone
-    if xcb.xcb_connection_has_error(connection):
-        raise InputError(f"no display: nothing answers at DISPLAY={os.environ['DISPLAY']}, or it lets nobody in")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, count_pieces, script
 
+import display
 import draw
 import panel
 from calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
@@ -125,7 +126,7 @@ def test_on_wayland_alone_one_line_says_what_is_missing():
 def test_opencv_without_windows_is_told_from_one_with(monkeypatch):
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "\n  GUI:                           NONE\n")
     with pytest.raises(InputError, match="pip uninstall opencv-python-headless"):
-        draw.check_windows()
+        display.check_windows()
 
 
 def test_a_missing_checkpoint_and_a_wrong_flag_are_one_line(tmp_path):

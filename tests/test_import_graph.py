@@ -16,6 +16,7 @@ THIRD_PARTY = {
     "printed_lines": {"numpy", "cv2"},
     "ink": {"numpy", "cv2"},
     "canvas": {"numpy", "cv2"},
+    "display": {"cv2"},
     "preprocess": {"numpy", "cv2"},
     "augment": {"numpy", "cv2"},
     "metrics": {"numpy"},
@@ -32,7 +33,7 @@ THIRD_PARTY = {
 }
 LEVELS = [
     {"errors", "metrics", "image_header", "pieces", "canvas"},
-    {"atomic", "safe_pickle", "calibration", "printed_lines"},
+    {"atomic", "safe_pickle", "calibration", "printed_lines", "display"},
     {"ink", "config", "runtime", "augment", "plots", "panel", "model", "mnist_files"},
     {"preprocess"},
     {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
