@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 
-AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke", "edges", "cut")
+AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "flip", "fill", "stroke", "edges", "cut")
+FOR_STROKES = ("stroke", "edges", "cut")  # of these, those for bright strokes on black only
 
-_CHUNK = 1024  # cv2.remap takes at most 32,767 rows: 1,024 padded images of 30 rows fit
+_ROWS = 32_767  # what cv2.remap takes at most
 _KNOTS = 5  # the elastic field is drawn on 5x5 points and smooth between them
 _MIDDLE = 100  # the grey level in the middle of an edge: strokes keep their width if cut off there
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -20,14 +21,16 @@ def augment(
     shear: float = 0.0,
     shift: float = 0.0,
     elastic: float = 0.0,
+    flip: float = 0.0,
+    fill: int = 0,
     stroke: float = 0.0,
     edges: float = 0.0,
     cut: float = 0.0,
 ) -> np.ndarray:
-    """Distort each image by its own random amounts, all uniform, with bilinear interpolation; black moves in.
+    """Distort each image by its own random amounts, all uniform, with bilinear interpolation.
 
     Args:
-        images: uint8 [N, H, W], ink bright.
+        images: uint8 [N, H, W], ink bright, or photos uint8 [N, H, W, C], to which the last three do not apply.
         rng: source of the random amounts.
         rotation: largest angle, in degrees either way, about the centre.
         scale: largest relative change of size; 0.1 draws factors from 0.9 to 1.1.
@@ -35,18 +38,24 @@ def augment(
         shear: largest horizontal slant, as x moved per y.
         shift: largest move along each axis, in pixels.
         elastic: largest move of a knot of a smooth random field, in pixels (after Simard et al. 2003, section 2).
+        flip: probability of a mirror image, left for right.
+        fill: the grey level that moves in from outside.
         stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
         edges: largest change of how hard the strokes' edges are, softer (1: as a blur over 3x3 pixels leaves them) or
             harder (1: as a scan in black and white has them); at most 1.
         cut: most that is cut off at one side of what is drawn, in whole pixels; at least half of the images stay whole.
 
     Returns:
-        uint8 [N, H, W].
+        uint8, as the images.
     """
     if any((rotation, scale, aspect, shear, shift, elastic)):
         source = _source(images.shape, rng, rotation, scale, aspect, shear, shift, elastic)
-        chunks = range(0, len(images), _CHUNK)
-        images = np.concatenate([_sample(images[i : i + _CHUNK], source[i : i + _CHUNK]) for i in chunks])
+        size = _ROWS // (images.shape[1] + 2)
+        chunks = [slice(start, start + size) for start in range(0, len(images), size)]
+        images = np.concatenate([_sample(images[chunk], source[chunk], fill) for chunk in chunks])
+    if flip:
+        mirrored = rng.random(len(images)) < flip
+        images = np.where(mirrored.reshape(-1, *[1] * (images.ndim - 1)), images[:, :, ::-1], images)
     if stroke:
         images = _change_strokes(images, rng.uniform(-stroke, stroke, len(images)))
     if edges:
@@ -58,7 +67,7 @@ def augment(
 
 def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
     """Where each output pixel comes from, float32 [N, 2, H*W] (x, y): matrix @ (x, y) + offset, from the centre."""
-    count, height, width = shape
+    count, height, width = shape[:3]
     angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
     size = rng.uniform(1 - scale, 1 + scale, count)
     wider = np.sqrt(rng.uniform(1 - aspect, 1 + aspect, count))
@@ -88,14 +97,15 @@ def _spline(size):
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _sample(images, source):
-    """Read images uint8 [N, H, W] at source float32 [N, 2, H*W] (x, y): the batch is stacked into one tall picture."""
-    count, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # one black pixel around each, for what comes from outside
+def _sample(images, source, fill):
+    """Read images at source float32 [N, 2, H*W] (x, y): the batch is stacked into one tall picture."""
+    count, height, width, *channels = images.shape
+    around = ((0, 0), (1, 1), (1, 1), *[(0, 0)] * len(channels))
+    padded = np.pad(images, around, constant_values=fill)  # a pixel around each, for what comes from outside
     x = np.clip(source[:, 0] + 1, 0, width + 1)
     y = np.clip(source[:, 1] + 1, 0, height + 1)
     y += np.arange(count, dtype=np.float32)[:, None] * (height + 2)
-    tall = padded.reshape(-1, width + 2)
+    tall = padded.reshape(-1, width + 2, *channels)
     size = (count * height, width)
     return cv2.remap(tall, x.reshape(size), y.reshape(size), cv2.INTER_LINEAR).reshape(images.shape)
 

@@ -2,6 +2,7 @@
 
 python benchmark.py             all of these
 python benchmark.py training    an epoch of configs/tutorial.yaml beside one of the tutorial's own loop
+python benchmark.py folders     an epoch of MNIST from folders of PNG files beside one of the same from its arrays
 python benchmark.py startup     predict.py on one picture beside `import paddle` alone
 python benchmark.py window      draw.py on a screen of its own (needs Xvfb and xdotool)
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore", message="No ccache found")
 
+import cv2
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -34,7 +36,7 @@ from mnist_files import CACHE, FILES
 from runtime import cpu_name, versions
 
 ROOT = Path(__file__).resolve().parent
-PARTS = ("all", "training", "startup", "window", "tutorial-loop")
+PARTS = ("all", "training", "folders", "startup", "window", "tutorial-loop")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -49,6 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{cpu_name()}, {platform.system()}, {names}")
     if args.part in ("all", "training"):
         compare_training(args.rounds)
+    if args.part in ("all", "folders"):
+        compare_folders(args.rounds)
     if args.part in ("all", "startup"):
         compare_startup(args.rounds * 3)
     if args.part in ("all", "window"):
@@ -65,17 +69,38 @@ def compare_training(rounds: int) -> None:
     tutorial, ours = [], []
     for _ in range(rounds):
         tutorial.append(float(_run("benchmark.py", "tutorial-loop").splitlines()[-1]))
-        with tempfile.TemporaryDirectory() as folder:
-            printed = _run("train.py", "configs/tutorial.yaml", "--epochs", "1", "--out", f"{folder}/run")
-            with open(f"{folder}/run/log.csv", newline="") as log:
-                ours.append(float(next(csv.DictReader(log))["seconds"]))
+        images, seconds = _last_epoch("configs/tutorial.yaml", "--epochs", "1")
+        ours.append(seconds)
     print(f"\nan epoch, {rounds} rounds: median (least to most)")
     _print_row("the tutorial's loop, 60,000 + 10,000 images", tutorial, "s")
-    images = [int(count.replace(",", "")) for count in re.search(r"images: (\S+) train, (\S+) val", printed).groups()]
     _print_row(f"configs/tutorial.yaml, {images[0]:,} + {images[1]:,} images", ours, "s")
     ratios = [a / b for a, b in zip(tutorial, ours, strict=True)]
     _print_row("times as fast an epoch", ratios, "x")
     _print_row("times as many images a second", [ratio * sum(images) / 70_000 for ratio in ratios], "x")
+
+
+def compare_folders(rounds: int) -> None:
+    """LeNet's second epoch on MNIST as folders of PNG files, and on its arrays; and each run from start to report."""
+    epochs, runs = {"arrays": [], "folders": []}, {"arrays": [], "folders": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("train", "test"):
+            for digit in range(10):
+                Path(folder, part, str(digit)).mkdir(parents=True)
+            for number, (image, label) in enumerate(zip(*load_mnist(part), strict=True)):
+                cv2.imwrite(f"{folder}/{part}/{label}/{number:05d}.png", image)
+        settings = ["configs/lenet.yaml", "--epochs", "2", "--forms", "0", "--non-digits", "0"]
+        for _ in range(rounds):
+            for name, data in (("arrays", []), ("folders", ["--data-dir", folder])):
+                started = time.perf_counter()
+                images, seconds = _last_epoch(*settings, *data)
+                epochs[name].append(sum(images) / seconds)
+                runs[name].append(time.perf_counter() - started)
+    print(f"\nLeNet on MNIST from arrays and from folders of PNG, {rounds} rounds: median (least to most)")
+    for name in epochs:
+        _print_row(f"{name}, thousand images a second", [value / 1000 for value in epochs[name]], " ")
+        _print_row(f"{name}, two epochs from start to report", runs[name], "s")
+    ratios = [folders / arrays for arrays, folders in zip(*epochs.values(), strict=True)]
+    _print_row("folders by arrays, images a second", ratios, "x")
 
 
 def compare_startup(rounds: int) -> None:
@@ -205,6 +230,16 @@ def _run(*command):
     if done.returncode:
         raise RunError(f"python {' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-200:]}")
     return done.stdout
+
+
+def _last_epoch(*settings):
+    """Train, and return how many images train and val have, and the seconds of the last epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        printed = _run("train.py", *settings, "--out", f"{folder}/run")
+        with open(f"{folder}/run/log.csv", newline="") as log:
+            *_, row = csv.DictReader(log)
+    counts = re.search(r"images: (\S+) train, (\S+) val", printed).groups()
+    return [int(count.replace(",", "")) for count in counts], float(row["seconds"])
 
 
 def _seconds(command):

@@ -33,6 +33,7 @@ MEANINGS = {
 
 # Why an answer is not trusted
 LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
+NO_KNOWN_CLASS = "none of the classes"  # what NOT_A_DIGIT is called where the classes are no digits
 
 # On training images held out, 0.1 gives a lower loss than 0.15, 0.2, 0.3 and none, for each of three networks whose
 # temperatures by 2,400 images alone vary by 0.15.
@@ -167,7 +168,8 @@ def format_calibration(found: dict) -> str:
     return "\n".join(
         [
             f"{trusted}; {_accepted(found)}",
-            f"a largest logit below {found['digit_level']:.2f} is no digit; temperature {found['temperature']:.3f}",
+            f"a largest logit below {found['digit_level']:.2f} is none of the classes; "
+            f"temperature {found['temperature']:.3f}",
             f"expected calibration error {found['ece_raw']:.2%} before the temperature, {found['ece']:.2%} with it",
             f"{100 * found['trusted_level']:g}% of right answers are at least {found['trusted_threshold']:.2%} sure",
         ]

@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from calibration import BLANK, LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Calibration
+from calibration import BLANK, LOW_CONFIDENCE, NO_KNOWN_CLASS, NOT_A_DIGIT, SEVERAL_DIGITS, Calibration
 from checkpoint import Checkpoint, load_checkpoint, load_weights
+from data import CLASSES
 from errors import InputError
 from figures import Figure, find_digits
+from image_folder import list_classes
 from metrics import softmax
-from model import build_model, predict_logits
-from preprocess import BlankImage, count_figures, read_digit, read_image
+from model import DIGIT, build_model, predict_logits
+from pictures import Pictures, input_batches, read_pictures
+from preprocess import BlankImage, count_figures, read_digit, read_image, read_input
 from runtime import choose_device
 
 _BATCH = 256  # pictures read at a time
+_MEMORY = 512 * 10**6  # bytes, for the photos of a labelled folder
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "shipped" / "extended"
 
@@ -76,6 +80,7 @@ class Classifier:
         self.path = loaded.path
         self.loss = loaded.meta.get("config", {}).get("loss", "cross_entropy")  # what it was trained to minimise
         self.model, self.classes = load_network(loaded)
+        self.reads_digits = self.model.input_shape == DIGIT
         try:
             found = loaded.meta.get("calibration")
             self.calibration = Calibration.read(found) if found else None
@@ -84,16 +89,25 @@ class Classifier:
                 f"checkpoint {loaded.path}: its calibration is not complete; restore its JSON file, or train again"
             ) from None
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images float32 [N, 28, 28] in MNIST's form -> logits float32 [N, num_classes]."""
-        return predict_logits(self.model, images[:, None])
+    def logits(self, images: np.ndarray | Pictures) -> np.ndarray:
+        """Images as `predict` takes them -> logits float32 [N, num_classes]."""
+        return predict_logits(self.model, input_batches(images))
+
+    def load_photos(self, folder: Path) -> tuple[list[str], Pictures, np.ndarray]:
+        """Read photos that lie in a folder a class: the path of each, the photos, labels int64 [N].
+
+        Raises:
+            InputError: a folder in it that is no class, or nothing to read.
+        """
+        photos, labels = read_pictures(*list_classes(folder, self.classes), self.model.input_shape, _MEMORY)
+        return [str(path) for path in photos.paths], photos, labels
 
     def predict_files(self, paths: list[Path]) -> list[dict]:
         """Read and answer picture files.
 
         Returns:
-            A dict a picture: `path`, the fields of `Prediction`, `error`, and `seen`, what the network got, float32
-            [28, 28]. What does not apply is None: `error` if the picture could be read, all but `path` and `error` if
+            A dict a picture: `path`, the fields of `Prediction`, `error`, and `seen`, the image as `predict` takes it.
+            What does not apply is None: `error` if the picture could be read, all but `path` and `error` if
             it could not; of a blank one there are `trusted` and `reason` only.
         """
         empty = dict.fromkeys((*(field.name for field in fields(Prediction)), "error", "seen"))
@@ -102,7 +116,8 @@ class Classifier:
             batch = rows[start : start + _BATCH]
             for row in batch:
                 try:
-                    row["seen"] = read_digit(row["path"])
+                    path = row["path"]
+                    row["seen"] = read_digit(path) if self.reads_digits else read_input(path, self.model.input_shape)
                 except BlankImage:
                     row.update(trusted=False, reason=BLANK)
                 except InputError as error:
@@ -126,7 +141,11 @@ class Classifier:
         Returns:
             A dict a picture: `path`, `error` (None if it could be read) and `figures`, in reading order a dict each:
             `box` (x, y, width, height), `line` and the fields of `Prediction`.
+
+        Raises:
+            InputError: the network is none for digits.
         """
+        self.require_digits()
         rows = [{"path": str(path), "error": None, "figures": []} for path in paths]
         for row in rows:
             try:
@@ -138,20 +157,30 @@ class Classifier:
                 row["figures"].append({"box": figure.box, "line": figure.line, **vars(answer)})
         return rows
 
+    def require_digits(self) -> None:
+        """Raise an InputError unless the network's classes are the digits 0 to 9."""
+        if not self.reads_digits or self.classes != list(CLASSES):
+            raise InputError(
+                f"checkpoint {self.path}: this needs a network of the digits 0 to 9, and its classes are "
+                f"{' '.join(self.classes[:12])}"
+            )
+
     def predict(self, images: np.ndarray) -> list[Prediction]:
-        """Images float32 [N, 28, 28] in MNIST's form -> an answer each."""
+        """Images float32 [N, 28, 28] in [0, 1], in MNIST's form, or photos uint8 [N, S, S, 3] -> an answer each."""
         return self.answers(images, self.logits(images))
 
-    def answers(self, images: np.ndarray, logits: np.ndarray) -> list[Prediction]:
+    def answers(self, images: np.ndarray | Pictures, logits: np.ndarray) -> list[Prediction]:
         """The same, of images whose logits [N, num_classes] are known."""
         if self.calibration is None:
             return [self._prediction(row, None, None) for row in softmax(logits)]
         probs = self.calibration.probs(logits)
         trusted, is_digit = self.calibration.accepts(logits), self.calibration.is_digit(logits)
         answers = []
-        for image, row, sure, digit in zip(images, probs, trusted, is_digit, strict=True):
-            reason = None if sure else LOW_CONFIDENCE if digit else NOT_A_DIGIT
-            if reason and count_figures(image) > 1:
+        shown = images if self.reads_digits else [None] * len(logits)
+        for image, row, sure, digit in zip(shown, probs, trusted, is_digit, strict=True):
+            foreign = NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
+            reason = None if sure else LOW_CONFIDENCE if digit else foreign
+            if reason and self.reads_digits and count_figures(image) > 1:
                 reason = SEVERAL_DIGITS
             answers.append(self._prediction(row, bool(sure), reason))
         return answers

@@ -19,8 +19,20 @@ def _setting(default, help, low=None, high=None, choices=None):
 class Config:
     """One training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
 
-    model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp"))
+    model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp", "photo_cnn", "transfer"))
     activation: str = _setting("relu", "activation of lenet; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
+    image_size: int = _setting(96, "photo_cnn, transfer: pixels of a side of the photos", low=17, high=1024)
+    dropout: bool = _setting(True, "photo_cnn: with dropout")
+    backbone: str = _setting("inception_v3", "transfer: the network of paddle.vision.models whose features are used")
+    pretrained: bool = _setting(False, "transfer: start from Paddle's weights for the backbone, downloaded once")
+    weights: str = _setting(
+        "", "transfer: start from this .pdparams file or run; empty, and not pretrained: from chance"
+    )
+    unfreeze: str = _setting(
+        "", "transfer: layers of the backbone to learn beside the head, by name; empty: its last block; all: every one"
+    )
+    head_epochs: int = _setting(50, "transfer: epochs of the head alone, on features; 0: none", low=0, high=100_000)
+    head_learning_rate: float = _setting(0.001, "transfer: learning rate of these, RMSProp's", low=1e-9, high=100.0)
 
     fine_tune: str = _setting(
         "",
@@ -28,24 +40,44 @@ class Config:
         "are kept; as a flag, it also sets a short schedule, which only flags change",
     )
 
-    data_dir: str = _setting("", "folder with idx files or mnist.npz; empty: MNIST, from the cache or downloaded")
+    data_dir: str = _setting(
+        "",
+        "folder with class folders, or with train/ and val/ of such and perhaps test/, or with idx files or mnist.npz; "
+        "empty: MNIST, from the cache or downloaded",
+    )
+    cache_mb: int = _setting(
+        512, "memory for decoded pictures, megabytes; what is beyond is decoded anew", low=0, high=10**6
+    )
     val_fraction: float = _setting(
-        0.04, "share of the training images to choose epoch and temperature by", low=0.001, high=0.5
+        0.04,
+        "share of the training images to choose epoch and temperature by, where there is no val/",
+        low=0.001,
+        high=0.5,
     )
     calibration_fraction: float = _setting(
         0.12, "share of the training images that decides what is trusted; 0: no calibration", low=0.0, high=0.5
     )
+    test_fraction: float = _setting(
+        0.0, "share of the images to report on, where there are but class folders; 0: no test set", low=0.0, high=0.5
+    )
+    class_weights: str = _setting(
+        "none", "weights of the images in the loss; balanced: each class counts as much", choices=("none", "balanced")
+    )
     batch_size: int = _setting(128, "images a step", low=1, high=65536)
+    unlabelled: str = _setting("", "folder with pictures without labels, to learn from by pseudo-labels; empty: none")
+    unlabelled_share: float = _setting(0.25, "share of these in what a step sees", low=0.01, high=0.9)
+    unlabelled_confidence: float = _setting(0.9, "least confidence of a pseudo-label to be used", low=0.0, high=1.0)
+    unlabelled_epochs: int = _setting(5, "epochs before the first pseudo-labels, and between two", low=1, high=100_000)
 
     epochs: int = _setting(40, "passes over the training images", low=1, high=100_000)
-    optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw"))
+    optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw", "rmsprop"))
     loss: str = _setting(
         "cross_entropy",
         "what is minimised; mse: mean squared error of the probabilities",
         choices=("cross_entropy", "mse"),
     )
     learning_rate: float = _setting(0.004, "learning rate, the highest the schedule reaches", low=1e-9, high=100.0)
-    momentum: float = _setting(0.9, "momentum; of adam and adamw, beta1", low=0.0, high=0.9999)
+    momentum: float = _setting(0.9, "momentum; of adam and adamw beta1, of rmsprop rho", low=0.0, high=0.9999)
     beta2: float = _setting(0.999, "beta2 of adam and adamw", low=0.0, high=0.99999)
     weight_decay: float = _setting(0.0, "weight decay; decoupled for adamw, else an L2 penalty", low=0.0, high=10.0)
     schedule: str = _setting("constant", "learning rate over time", choices=("constant", "cosine", "one-cycle"))
@@ -72,8 +104,10 @@ class Config:
     scale: float = _setting(0.0, "augmentation: largest relative change of size", low=0.0, high=0.9)
     aspect: float = _setting(0.0, "augmentation: largest relative change of width by height", low=0.0, high=0.9)
     shear: float = _setting(0.0, "augmentation: largest slant, x moved per y", low=0.0, high=2.0)
-    shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=28.0)
+    shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=512.0)
     elastic: float = _setting(0.0, "augmentation: largest move of a knot of a smooth field, pixels", low=0.0, high=8.0)
+    flip: float = _setting(0.0, "augmentation: probability of a mirror image", low=0.0, high=1.0)
+    fill: int = _setting(0, "augmentation: grey level that moves in from outside", low=0, high=255)
     stroke: float = _setting(0.0, "augmentation: largest change of the strokes' width, pixels", low=0.0, high=2.0)
     edges: float = _setting(0.0, "augmentation: largest change of the edges, softer or harder", low=0.0, high=1.0)
     cut: float = _setting(0.0, "augmentation: most that is cut off at one side, pixels", low=0.0, high=10.0)
@@ -116,9 +150,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "settings (over the YAML file; a value in brackets is what counts where neither says)"
     )
     for name, field in FIELDS.items():
-        kind = "|".join(field.metadata["choices"] or ()) or field.type.__name__
+        kind = "true|false" if field.type is bool else "|".join(field.metadata["choices"] or ()) or field.type.__name__
         help = f"{field.metadata['help']} [{field.default}]".replace(" []", "")
         group.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, metavar=kind, help=help)
+
+
+# In YAML, settings of the data can also stand together: data: {folder: PATH, unlabelled: PATH, share: 0.25}
+_DATA = {
+    "folder": "data_dir",
+    "unlabelled": "unlabelled",
+    "share": "unlabelled_share",
+    "confidence": "unlabelled_confidence",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -154,12 +197,23 @@ def _read_yaml(path):
         return {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config has 'key: value' lines, this is a {type(values).__name__}")
+    if "data" in values:
+        if not isinstance(values["data"], dict):
+            raise InputError(f"{path}: data: stands for several settings, as in data: {{folder: PATH}}")
+        for key, value in values.pop("data").items():
+            if key not in _DATA:
+                raise InputError(f"{path}: data: unknown key '{key}'{suggest(str(key), _DATA) or _known(_DATA)}")
+            if _DATA[key] in values:
+                raise InputError(f"{path}: {_DATA[key]} is there twice, once as '{key}' of data")
+            values[_DATA[key]] = value
     for key in values:
         if key not in FIELDS:
-            raise InputError(
-                f"{path}: unknown key '{key}'{suggest(str(key), FIELDS) or '; known are ' + ', '.join(FIELDS)}"
-            )
+            raise InputError(f"{path}: unknown key '{key}'{suggest(str(key), FIELDS) or _known(FIELDS)}")
     return values
+
+
+def _known(names):
+    return f"; known are {', '.join(names)}"
 
 
 def _checked(where: str, name: str, value: Any) -> Any:
@@ -168,6 +222,10 @@ def _checked(where: str, name: str, value: Any) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise InputError(f"{where}: '{value}' is not text; write it in quotes if it is meant as such")
+    elif kind is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise InputError(f"{where}: '{value}' is neither true nor false")
+        value = str(value).lower() == "true"
     else:
         number = _number(value)
         if number is None or number != kind(number):

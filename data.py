@@ -16,7 +16,7 @@ from mnist_files import FILES, parse_idx, read_mnist
 from preprocess import read_digit
 
 CLASSES = tuple("0123456789")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2", ".pgm", ".ppm")
 
 # What reading a damaged or foreign .npz raises
 _DAMAGED_NPZ = (OSError, EOFError, ValueError, TypeError, SyntaxError, NotImplementedError, RuntimeError)
@@ -140,8 +140,19 @@ def load_pictures(folder: Path, classes: list[str]) -> tuple[list[str], np.ndarr
 
 
 def to_input(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, 28, 28] -> the network's input, float32 [N, 1, 28, 28] in [0, 1]."""
-    return images[:, None].astype(np.float32) / 255
+    """What a network takes, float32 in [0, 1], of images as they are kept.
+
+    Args:
+        images: uint8, or float32 in [0, 1]: [N, 28, 28], [N, S, S, 3], or features float32 [N, D].
+
+    Returns:
+        float32 [N, 1, 28, 28], [N, 3, S, S], or the features as they are.
+    """
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4:
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
 
 
 def _every(count, fraction):

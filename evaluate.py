@@ -19,12 +19,12 @@ import plots
 from atomic import csv_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, load_pictures, to_input
 from errors import ArgumentParser, InputError, run
-from metrics import confusion_matrix, format_report, score
+from metrics import choose_answers, confusion_matrix, format_confusions, format_report, score, softmax
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
 CHECK_COLUMNS = ("path", "part", "label", "confidence", "trusted", "reason")
-_SHOWN = 40  # mistakes in the picture of the worst
+_SHOWN = 40  # pictures on a sheet
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 def evaluate_labelled(classifier, args) -> None:
     """Metrics of MNIST or of class folders, printed, as CSV, and drawn."""
     classes = classifier.classes
-    names, images, labels = load_labelled(args.data, classes)
+    names, images, labels = load_labelled(classifier, args.data)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
     metrics = score(logits, labels, classifier.loss)
@@ -67,18 +67,19 @@ def evaluate_labelled(classifier, args) -> None:
         print(json.dumps({**metrics, "confusion": confusion.tolist()}, indent=2))
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
+        if not classifier.reads_digits:
+            print(f"\n{format_confusions(confusion, classes)}\n")
         if trust and trust.guaranteed_threshold is not None:
             print(f"{calibration.format_trust(metrics)}; trusted from {trust.guaranteed_threshold:.2%} on")
 
-    wrong = [i for i, row in enumerate(rows) if not row["right"]]
-    worst = sorted(wrong, key=lambda i: -rows[i]["confidence"])[:_SHOWN]
-    captions = [f"{rows[i]['truth']} read as {rows[i]['label']}\n{rows[i]['confidence']:.1%}" for i in worst]
-    shown = f"{len(worst)} of {len(wrong)} mistakes, the surest first" if wrong else "no mistakes"
     title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"
-    figures = {
-        "confusion": plots.confusion(confusion, classes, title),
-        "mistakes": plots.mistakes(images[worst], captions, f"{args.data}: {shown}"),
-    }
+    figures = {"confusion": plots.confusion(confusion, classes, title)}
+    probs = trust.probs(logits) if trust else softmax(logits)
+    for name, right in (("mistakes", False), ("right", True)):
+        chosen = choose_answers(labels, probs, right, _SHOWN)
+        count = sum(row["right"] == right for row in rows)
+        said = f"{args.data}: {len(chosen)} of {count} {'right' if right else 'mistakes, the surest first'}"
+        figures[name] = plots.answers(images[chosen], labels[chosen], probs[chosen], classes, said)
     if trust:
         figures["trust"] = plots.trust(*calibration.trust_curves(trust, logits, labels), title)
     for name, figure in figures.items():
@@ -92,7 +93,7 @@ def show_image(classifier, args) -> None:
     Raises:
         InputError: there are not as many.
     """
-    names, images, labels = load_labelled(args.data, classifier.classes)
+    names, images, labels = load_labelled(classifier, args.data)
     number = args.show
     if not 0 <= number < len(images):
         raise InputError(f"--show {number}: {args.data} has images 0 to {len(images) - 1}")
@@ -101,7 +102,7 @@ def show_image(classifier, args) -> None:
     said = f"read as {answer.label}, {answer.confidence:.2%} sure{doubt}; it is {classifier.classes[labels[number]]}"
     print(f"{names[number]}: {said}")
     path = args.out / f"image_{number}.png"
-    plots.save(plots.prediction(None, images[number], answer.probs, classifier.classes, said), path)
+    plots.save(plots.prediction(None, images[[number]][0], answer.probs, classifier.classes, said), path)
     print(f"drawn into {path}", file=sys.stderr)
 
 
@@ -136,26 +137,28 @@ def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
         print(f"{folder / part}: {len(read)} pictures, into {out / part}.csv\n{summarize_rows(read)}\n")
 
 
-def load_labelled(data: str, classes: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Load labelled images in MNIST's form.
+def load_labelled(classifier, data: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Load labelled images as the classifier takes them.
 
     Args:
+        classifier: which network it is for.
         data: `"mnist"`, a folder with MNIST-like files (see `load_mnist`), or one with a folder of pictures a class.
-        classes: the class names, in the order of the labels.
 
     Returns:
-        A name an image, images float32 [N, 28, 28], labels int64 [N]. What cannot be read is left out, and said so.
+        A name an image, images as `Classifier.predict` takes them, labels int64 [N]. What cannot be read is left out,
+        and said so.
 
     Raises:
         InputError: no such folder, a folder in it that is no class, or nothing to read.
     """
     folder = Path(data)
     if data == "mnist" or holds_mnist(folder):
+        classifier.require_digits()
         images, labels = load_mnist("test", "" if data == "mnist" else folder)
         return [f"test/{i:05d}" for i in range(len(labels))], to_input(images)[:, 0], labels
     if not folder.is_dir():
         raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
-    return load_pictures(folder, classes)
+    return load_pictures(folder, classifier.classes) if classifier.reads_digits else classifier.load_photos(folder)
 
 
 def _truth(path, folder, classes):

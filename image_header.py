@@ -1,5 +1,6 @@
 """What the bytes of a picture file say before they are decoded: its size, how it is turned, whether it is whole."""
 
+import re
 import struct
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"  # what such a file begins with
@@ -9,7 +10,7 @@ _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # TIFF's tags, and EXIF'
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels of a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM file; None if it is none of them."""
+    """Width and height in pixels of a PNG, JPEG, BMP, GIF, WebP, TIFF, AVIF, JPEG 2000 or PNM file; None else."""
     try:
         if data.startswith(PNG):
             return struct.unpack_from(">II", data, 16)
@@ -26,6 +27,11 @@ def image_size(data: bytes) -> tuple[int, int] | None:
         if data.startswith((b"II*\0", b"MM\0*")):
             tags = _tiff_tags(data)
             return tags[_WIDTH], tags[_HEIGHT]
+        if data[4:12] in (b"ftypavif", b"ftypavis"):
+            return max(struct.unpack_from(">II", data, at.end() + 4) for at in re.finditer(b"ispe", data[:65536]))
+        if data[4:8] == b"jP  ":
+            height, width = struct.unpack_from(">II", data, data.index(b"ihdr") + 4)
+            return width, height
         if data[:1] == b"P" and data[1:2] in b"123456":
             lines = (line.partition(b"#")[0] for line in data[2:4096].split(b"\n"))
             width, height = b" ".join(lines).split()[:2]

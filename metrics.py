@@ -92,6 +92,51 @@ def format_report(metrics: dict, classes: list[str]) -> str:
     return "\n".join(lines)
 
 
+def format_confusions(confusion: np.ndarray, classes: list[str], pairs: int = 5) -> str:
+    """The cross table (row = true class; left out for more than 15 classes), and the confusions that cost most.
+
+    Args:
+        confusion: int [C, C], row = true class, column = predicted class.
+        classes: the class names.
+        pairs: how many confusions to name.
+    """
+    lines = []
+    if len(classes) <= 15:
+        width = max(len("true, read as"), *map(len, classes))
+        widths = [max(5, len(name)) for name in classes]
+        lines.append(
+            f"{'true, read as':{width}}" + "".join(f"  {name:>{w}}" for name, w in zip(classes, widths, strict=True))
+        )
+        for name, row in zip(classes, confusion, strict=True):
+            lines.append(f"{name:>{width}}" + "".join(f"  {count:{w}d}" for count, w in zip(row, widths, strict=True)))
+    mistakes = confusion - np.diag(np.diag(confusion))
+    for place in np.argsort(-mistakes, axis=None, kind="stable")[:pairs]:
+        true, read = divmod(int(place), len(classes))
+        count, images = mistakes[true, read], confusion[true].sum()
+        if count:
+            share = f"{count / mistakes.sum():.0%} of all mistakes"
+            lines.append(
+                f"{classes[true]} read as {classes[read]}: {count:,} of {images:,} ({count / images:.1%}), {share}"
+            )
+    return "\n".join(lines)
+
+
+def choose_answers(labels: np.ndarray, probs: np.ndarray, right: bool, count: int) -> np.ndarray:
+    """Indices of answers to show: the surest mistakes, the surest first; or right ones, evenly from sure to unsure.
+
+    Args:
+        labels: int [N].
+        probs: float [N, C].
+        right: which of the two.
+        count: how many, at most.
+    """
+    found = np.flatnonzero((probs.argmax(1) == labels) == right)
+    found = found[np.argsort(-probs[found].max(1), kind="stable")]
+    if not right:
+        return found[:count]
+    return found[np.unique(np.linspace(0, len(found) - 1, count).astype(int))] if len(found) else found
+
+
 def format_spread(seeds: list[int], rows: list[dict]) -> str:
     """What each seed's run reached, and mean and standard deviation (n - 1), as an aligned table in percent.
 

@@ -1,11 +1,36 @@
-"""Optimizers, learning-rate schedules and weight averaging, as a config names them."""
+"""Losses, optimizers, learning-rate schedules and weight averaging, as a config names them."""
 
 import math
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 
+import numpy as np
 import paddle
+import paddle.nn.functional as F
 
 from config import Config
+
+
+def make_loss(config: Config, counts: np.ndarray) -> Callable:
+    """What is minimised: a function of logits [N, C], targets [N, C] (probabilities) and labels int [N] -> scalar.
+
+    Args:
+        config: the run's settings.
+        counts: int [C], images a class. With `class_weights: balanced` an image counts by the mean over the classes,
+            divided by that of its own; one whose label is C, of no class, counts 1.
+    """
+    weights = counts.mean() / np.maximum(counts, 1) if config.class_weights == "balanced" else np.ones(len(counts))
+    weights = np.append(weights, 1).astype(np.float32)
+
+    def loss(logits, targets, labels, reduction="none"):
+        if config.loss == "mse":
+            losses = F.mse_loss(F.softmax(logits), targets, reduction)
+        else:
+            losses = F.cross_entropy(logits, targets, soft_label=True, reduction=reduction)
+        return losses if reduction == "mean" else (losses.mean(1) * paddle.to_tensor(weights[labels])).mean()
+
+    return loss if config.class_weights == "balanced" else partial(loss, reduction="mean")
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.LRScheduler:
@@ -30,11 +55,14 @@ def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.L
 
 
 def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
-    """The update rule that the config names, over all of the model's parameters."""
+    """The update rule that the config names, over those of the model's parameters that are not frozen."""
     rate = config.learning_rate if config.schedule == "constant" else schedule  # a scheduler costs at every step
-    shared = {"learning_rate": rate, "parameters": model.parameters(), "weight_decay": config.weight_decay}
+    learning = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+    shared = {"learning_rate": rate, "parameters": learning, "weight_decay": config.weight_decay}
     if config.optimizer == "momentum":
         return paddle.optimizer.Momentum(momentum=config.momentum, **shared)
+    if config.optimizer == "rmsprop":
+        return paddle.optimizer.RMSProp(rho=config.momentum, **shared)
     rule = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
     return rule(beta1=config.momentum, beta2=config.beta2, **shared)
 

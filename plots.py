@@ -1,4 +1,4 @@
-"""The plots: training curves, trust, confusion matrix, grid of mistakes, one prediction, a page. `save` writes them."""
+"""The plots: training curves, trust, confusion matrix, sheets of images, one prediction, a page. `save` writes them."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from atomic import replacing
 
+_BARS = 12  # classes with a bar, the most probable ones
 _BLUE, _ORANGE, _GREY = "#1f77b4", "#ff7f0e", "#888888"
 
 
@@ -53,7 +54,7 @@ def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int 
             )
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(0.5, len(epochs) + 0.5)
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.grid(alpha=0.3)
     left.set_yscale("log")
     left.set_ylabel("cross-entropy, nats")
@@ -149,10 +150,21 @@ def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
     return figure
 
 
-def mistakes(images: np.ndarray, captions: list[str], title: str, columns: int = 8) -> Figure:
-    """A grid of images [N, H, W], each with its caption above."""
+def answers(images: np.ndarray, labels: np.ndarray, probs: np.ndarray, classes: list[str], title: str) -> Figure:
+    """A sheet of images [N, H, W] or RGB [N, H, W, 3], each with its true class, and what it is read as, how surely."""
+    captions = []
+    for label, row in zip(labels, probs, strict=True):
+        best = int(row.argmax())
+        said = f"{classes[label]}" if best == label else f"{classes[label]} read as {classes[best]}"
+        captions.append(f"{said}\n{row[best]:.1%}")
+    return sheet(images, captions, title)
+
+
+def sheet(images: np.ndarray, captions: list[str], title: str, columns: int = 8) -> Figure:
+    """A grid of images [N, H, W] or RGB [N, H, W, 3], each with its caption above."""
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(1.15 * columns, 1.45 * rows + 0.5)
+    side = 1.15 if len(images) == 0 or images.ndim == 3 else 1.5
+    figure = _figure(side * columns, (side + 0.3) * rows + 0.5)
     figure.suptitle(title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
@@ -166,7 +178,7 @@ def mistakes(images: np.ndarray, captions: list[str], title: str, columns: int =
 def prediction(
     picture: np.ndarray | None, seen: np.ndarray, probs: np.ndarray, classes: list[str], title: str
 ) -> Figure:
-    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees [28, 28], a bar a class.
+    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees, a bar a class.
 
     Without a picture, if the network sees it as it is.
     """
@@ -180,6 +192,9 @@ def prediction(
         axes.set_title(name, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
+    if len(classes) > _BARS:
+        chosen = np.argsort(-probs, kind="stable")[:_BARS]
+        classes, probs = [classes[i] for i in chosen], probs[chosen]
     best = int(probs.argmax())
     bars = right.barh(
         range(len(probs)), 100 * probs, color=[_ORANGE if i == best else _BLUE for i in range(len(probs))]

@@ -1,9 +1,10 @@
-"""Read the digit in each picture, and say so where there is none or it is not sure.
+"""Read the digit in each picture, or tell which class a photo is of, and say so where there is none or it is not sure.
 
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
 python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
 python predict.py examples/7_scan.png --show       also draw what the network saw
 python predict.py docs/page.jpg --many             several digits in a picture: each, in reading order
+python predict.py photo.jpg --checkpoint checkpoints/photo_cnn     a network for photos, with its own classes
 """
 
 import json
@@ -18,6 +19,7 @@ from preprocess import read_image
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
+_SHOWN = 12  # classes of which the probability is printed, the most probable ones
 MANY_COLUMNS = (*COLUMNS, "line", "x", "y", "width", "height")
 
 
@@ -101,8 +103,10 @@ def _print_one(row, classes):
     if row["probs"] is None:
         return
     print()
-    for name, prob in zip(classes, row["probs"], strict=True):
-        print(f"  {name}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
+    width = max(map(len, classes))
+    likely = sorted(zip(classes, row["probs"], strict=True), key=lambda pair: -pair[1])[:_SHOWN]
+    for name, prob in likely if len(classes) > _SHOWN else zip(classes, row["probs"], strict=True):
+        print(f"  {name:{width}}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
 
 
 def _in_words(row):

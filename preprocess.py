@@ -1,4 +1,4 @@
-"""Any picture of one digit -> MNIST's form."""
+"""Any picture -> what a network takes: a digit in MNIST's form, or a photo of its size."""
 
 from pathlib import Path
 
@@ -45,7 +45,9 @@ def read_image(path: str | Path) -> np.ndarray:
         )
     image = _decode(data) if size else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP and TIFF can")
+        raise InputError(
+            f"{path}: not a picture that can be read; PNG, JPEG, BMP, GIF, WebP, TIFF, AVIF and JPEG 2000 can"
+        )
     return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
@@ -60,6 +62,41 @@ def read_digit(path: str | Path) -> np.ndarray:
         return to_mnist(image)
     except BlankImage as error:
         raise BlankImage(f"{path}: {error}") from None
+
+
+def read_input(path: str | Path, input_shape: tuple[int, int, int]) -> np.ndarray:
+    """Read a picture file the way a network takes it.
+
+    Args:
+        path: the file.
+        input_shape: channels, height and width of its input: (1, 28, 28) for digits, (3, S, S) for photos.
+
+    Returns:
+        uint8: a digit in MNIST's form [28, 28], or a photo [S, S, 3], as `to_photo` makes it.
+
+    Raises:
+        InputError: as `read_image`; BlankImage if a digit was to be read and there is no ink.
+    """
+    if input_shape[0] == 1:
+        return np.rint(255 * read_digit(path)).astype(np.uint8)
+    return to_photo(read_image(path), input_shape[1])
+
+
+def to_photo(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture as uint8 RGB [size, size, 3], its sides scaled each by its own factor; what is transparent is white.
+
+    Args:
+        image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
+        size: pixels of a side.
+    """
+    smaller = size < max(image.shape[:2])
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        opacity = image[:, :, 3:].astype(np.float32) / 255
+        image = np.rint(255 + opacity * (image[:, :, :3].astype(np.float32) - 255)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def to_mnist(image: np.ndarray) -> np.ndarray:

@@ -10,28 +10,31 @@ from calibration import Calibration
 from checkpoint import load_checkpoint, save_meta
 from classifier import load_network
 from config import Config
-from data import load_mnist, to_input
-from metrics import format_report, score
+from metrics import choose_answers, confusion_matrix, format_confusions, format_report, score, softmax
 from model import predict_logits
+from pictures import input_batches
+from training_data import Sets, has_class_folders, load_test
 
+_SHOWN = 40  # pictures on a sheet
 MEANINGS_FILE = Path("outputs") / "data.json"
 
 
-def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path) -> None:
+def calibrate(config: Config, sets: Sets, out: Path) -> None:
     """Find from which confidence on the kept epoch's answers are trusted; into `best.json`, printed and drawn.
 
     A run that has its test figures keeps what they were measured by.
 
     Args:
         config: the run's settings.
-        val_set: images uint8 [N, 28, 28] and labels int64 [N].
-        calibration_set: the same.
+        sets: the images, of which val and calibration are used.
         out: the run's folder.
     """
     best = load_checkpoint(out)
     model, _ = load_network(best)
     if "test" not in best.meta["metrics"]:
-        val, held = ((predict_logits(model, to_input(images)), labels) for images, labels in (val_set, calibration_set))
+        val, held = (
+            (predict_logits(model, input_batches(images)), labels) for images, labels in (sets.val, sets.calibration)
+        )
         found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
         trust = Calibration.read(found)
         best.meta["calibration"] = found
@@ -43,30 +46,57 @@ def calibrate(config: Config, val_set: tuple, calibration_set: tuple, out: Path)
     print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
 
 
-def report(data_dir: str, out: Path, limit: int | None = None) -> None:
+def report(config: Config, sets: Sets, out: Path, limit: int | None = None) -> None:
     """Measure the kept epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
 
-    A run that has its figures keeps them.
+    Of class folders also which classes are taken for which, printed and drawn, and pictures read right and wrong. Where
+    there is no test set, that is of val. A run that has its figures keeps them.
 
     Args:
-        data_dir: where the images are, see `load_mnist`.
+        config: the run's settings.
+        sets: the images, of which val stands in for a test set that is not there.
         out: the run's folder.
-        limit: read no more images than this.
+        limit: read no more test images than this.
     """
     best = load_checkpoint(out)
-    model, _ = load_network(best)
+    model, classes = load_network(best)
     metrics = best.meta["metrics"]
     if "test" not in metrics:
-        images, labels = (part[:limit] for part in load_mnist("test", data_dir))
-        logits = predict_logits(model, to_input(images))
-        metrics["test"] = score(logits, labels, best.meta["config"]["loss"])
-        if "calibration" in best.meta:
-            metrics["test"] |= calibration.measure(Calibration.read(best.meta["calibration"]), logits, labels)
+        test = load_test(config, limit)
+        images, labels = test or sets.val
+        logits = predict_logits(model, input_batches(images))
+        trust = Calibration.read(best.meta["calibration"]) if "calibration" in best.meta else None
+        measured = score(logits, labels, config.loss) | (calibration.measure(trust, logits, labels) if trust else {})
+        if test:
+            metrics["test"] = measured
+        else:
+            metrics |= {"val": measured, "test": None}
+        if has_class_folders(config):
+            probs = trust.probs(logits) if trust else softmax(logits)
+            _show_answers(images, labels, probs, classes, f"{out}, {'test' if test else 'val'}", out)
         save_meta(best.path, best.meta)
-    print(f"\ntest set, weights of epoch {best.meta['epoch']} (val: {metrics['val']['accuracy']:.2%})\n")
-    print(format_report(metrics["test"], best.meta["classes"]))
-    if "coverage" in metrics["test"]:
-        print(calibration.format_trust(metrics["test"]))
+    tested = metrics["test"] is not None
+    epoch = f"weights of epoch {best.meta['epoch']}"
+    said = f"test set, {epoch} (val: {metrics['val']['accuracy']:.2%})"
+    print(f"\n{said if tested else f'val, which has chosen the {epoch} (there is no test set)'}\n")
+    shown = metrics["test" if tested else "val"]
+    print(format_report(shown, classes))
+    if "coverage" in shown:
+        print(calibration.format_trust(shown))
+
+
+def _show_answers(images, labels, probs, classes, title, out):
+    """Cross table and costliest confusions, printed; the table, and sheets of right and wrong answers, into `out`."""
+    confusion = confusion_matrix(labels, probs.argmax(1), len(classes))
+    print(f"\n{format_confusions(confusion, classes)}")
+    plots.save(plots.confusion(confusion, classes, title), out / "confusion.png")
+    for name, right in (("right", True), ("mistakes", False)):
+        chosen = choose_answers(labels, probs, right, _SHOWN)
+        count = int(((probs.argmax(1) == labels) == right).sum())
+        figure = plots.answers(
+            images[chosen], labels[chosen], probs[chosen], classes, f"{title}: {len(chosen)} of {count} {name}"
+        )
+        plots.save(figure, out / f"{name}.png")
 
 
 def write_meanings(out: Path) -> None:

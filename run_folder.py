@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paddle
 
 from atomic import output_folder, replacing, write_csv
@@ -15,9 +16,11 @@ from config import FIELDS, Config, read_settings
 from errors import InputError
 from model import options_of
 from optim import WeightAverage
+from pseudo_labels import PseudoLabels
 from runtime import versions
 
 RUNS = Path("checkpoints")
+HEAD = "head"  # where a run of transfer learning keeps the training of its head
 
 
 def new_run(config: Config, name: str, out: Path | None = None) -> Path:
@@ -62,8 +65,8 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
     """
     if out is None:
         runs = itertools.takewhile(Path.exists, _numbered(name))
-        out = max((run for run in runs if _has_progress(run)), key=_is_open_and_new, default=RUNS / name)
-    if not _has_progress(out):
+        out = max((run for run in runs if has_progress(run)), key=_is_open_and_new, default=RUNS / name)
+    if not has_progress(out):
         raise InputError(f"--resume: there is no run in {out}; start one without --resume, or say by --out where it is")
     kept = read_settings(out / "config.yaml")
     unstated = FIELDS.keys() - kept.keys()
@@ -81,8 +84,13 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
     return out, Config(**kept)
 
 
+def has_progress(folder: Path) -> bool:
+    """Whether there is a run in the folder to go on with; of transfer learning, its first stages are in `HEAD`."""
+    return (folder / "last.pdopt").exists() or (folder / HEAD / "last.pdopt").exists()
+
+
 def is_reported(folder: Path) -> bool:
-    """Whether the run in the folder is finished: its test figures are there."""
+    """Whether the run in the folder is finished: its test figures are there, or that there is no test set."""
     return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
 
 
@@ -98,7 +106,7 @@ def kept_epoch(history: list[dict], keep: str) -> int:
 
 def patience_ran_out(history: list[dict], patience: int) -> bool:
     """Whether the val loss has not fallen for `patience` epochs; never for a patience of 0."""
-    return 0 < patience <= len(history) - _lowest_loss_epoch(history)
+    return 0 < patience <= history[-1]["epoch"] - _lowest_loss_row(history)["epoch"]
 
 
 def reason_to_stop(history: list[dict], config: Config) -> str | None:
@@ -117,9 +125,9 @@ def overfit_epoch(history: list[dict], patience: int) -> int | None:
 
     It did if the loss is a tenth higher at the end, or if the patience has run out.
     """
-    lowest = _lowest_loss_epoch(history)
-    rose = history[-1]["val_loss"] > 1.1 * history[lowest - 1]["val_loss"]
-    return lowest if rose or patience_ran_out(history, patience) else None
+    lowest = _lowest_loss_row(history)
+    rose = history[-1]["val_loss"] > 1.1 * lowest["val_loss"]
+    return lowest["epoch"] if rose or patience_ran_out(history, patience) else None
 
 
 def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: list[str], history: list[dict]) -> None:
@@ -139,7 +147,14 @@ def save_weights(out: Path, model: paddle.nn.Layer, config: Config, classes: lis
         save_checkpoint(out, name, model, meta)
 
 
-def save_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightAverage, history: list[dict]) -> None:
+def save_progress(
+    out: Path,
+    model: paddle.nn.Layer,
+    optimizer,
+    average: WeightAverage,
+    history: list[dict],
+    pseudo: PseudoLabels | None = None,
+) -> None:
     """Write all that a resumed run needs as one file, so that a kill leaves the old one or the new; and `log.csv`."""
     state = {
         "weights": _to_numpy(model.state_dict()),
@@ -148,37 +163,48 @@ def save_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightA
         "average_steps": average.steps,
         "first": _to_numpy(average.first),
         "history": history,
+        "pseudo_labels": pseudo.labels if pseudo else np.empty(0, np.int64),
     }
     save_state(out / "last.pdopt", state)
     if history:
         write_csv(out / "log.csv", history[0].keys(), history)
 
 
-def load_progress(out: Path, model: paddle.nn.Layer, optimizer, average: WeightAverage) -> list[dict]:
+def load_progress(
+    out: Path, model: paddle.nn.Layer, optimizer, average: WeightAverage, pseudo: PseudoLabels | None = None
+) -> list[dict]:
     """Put everything back as `save_progress` found it, and return the history.
 
     Raises:
-        InputError: the file is damaged, or not that of a run of this network.
+        InputError: the file is damaged, or not that of a run of this network and these images without labels.
     """
     path = out / "last.pdopt"
     state = read_state(path)
-    if not {"weights", "optimizer", "average", "average_steps", "first", "history"} <= state.keys():
+    if not {"weights", "optimizer", "average", "average_steps", "first", "history", "pseudo_labels"} <= state.keys():
         raise InputError(f"checkpoint {path}: not the progress of a run")
     load_weights(model, state["weights"], path)
     optimizer.set_state_dict(state["optimizer"])
     average.values = _to_tensors(state["average"])
     average.first = _to_tensors(state["first"])
     average.steps = state["average_steps"]
+    if pseudo:
+        if len(pseudo.labels) != len(state["pseudo_labels"]):
+            raise InputError(
+                f"--resume: the run in {out} had {len(state['pseudo_labels']):,} images without labels, "
+                f"and now there are {len(pseudo.labels):,}"
+            )
+        pseudo.labels = state["pseudo_labels"]
     return state["history"]
 
 
 def load_history(out: Path) -> list[dict]:
-    """The epochs a run has behind it, oldest first."""
-    return read_state(out / "last.pdopt")["history"]
+    """The epochs a run has behind it, oldest first; none if it has not begun."""
+    path = out / "last.pdopt"
+    return read_state(path)["history"] if path.exists() else []
 
 
-def _lowest_loss_epoch(history):
-    return min(history, key=lambda row: row["val_loss"])["epoch"]
+def _lowest_loss_row(history):
+    return min(history, key=lambda row: row["val_loss"])
 
 
 def _numbered(name):
@@ -195,13 +221,10 @@ def _claim(folder):
     return True
 
 
-def _has_progress(folder):
-    return (folder / "last.pdopt").exists()
-
-
 def _is_open_and_new(folder):
     """To sort runs by: those without a test report last, and by the time of their last epoch."""
-    return not is_reported(folder), (folder / "last.pdopt").stat().st_mtime
+    progress = folder / "last.pdopt"
+    return not is_reported(folder), (progress if progress.exists() else folder / HEAD / "last.pdopt").stat().st_mtime
 
 
 @cache

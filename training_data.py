@@ -1,50 +1,113 @@
-"""What the network is trained on: the parts of MNIST, and what it sees beside each batch of that."""
+"""What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
 
 import math
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from augment import FOR_STROKES
 from config import Config
-from data import CLASSES, load_mnist, load_pictures, split
+from data import CLASSES, holds_mnist, load_mnist, load_pictures, split
+from errors import InputError
 from forms import make_forms
+from image_folder import list_files, list_image_folder
+from model import DIGIT, input_shape
 from nondigits import make_nondigits
+from pictures import Pictures, read_pictures
 
 NO_DIGIT = len(CLASSES)  # label of a picture of none
-# What the network is to find by label: the digit's class, or all classes as probable ("outlier exposure", Hendrycks et
-# al. 2019, section 3).
-TARGETS = np.vstack([np.eye(len(CLASSES)), np.full(len(CLASSES), 1 / len(CLASSES))]).astype(np.float32)
 _POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
+_UNEVEN = 3  # times as many images in the largest class as in the smallest that are worth a word
+
+Part = tuple[np.ndarray | Pictures, np.ndarray]
 
 
-def load_sets(config: Config, limit: int | None = None) -> tuple[tuple, tuple, tuple, tuple | None]:
-    """Load the training images and split them, and the drawings of `config.extra`.
+@dataclass(frozen=True)
+class Sets:
+    """The images that a run is made with, but for the test images.
+
+    Each part is a pair: images, uint8 [N, 28, 28] digits or [N, S, S, 3] photos, and labels int64 [N]. `extra` are
+    drawings of the user's own, if there are any, `unlabelled` images without labels.
+    """
+
+    classes: list[str]
+    train: Part
+    val: Part
+    calibration: Part | None = None
+    extra: Part | None = None
+    unlabelled: np.ndarray | Pictures | None = None
+
+
+def load_sets(config: Config, limit: int | None = None) -> Sets:
+    """Load the images that the config names, split them, and say how many there are.
 
     Args:
         config: the run's settings.
         limit: keep no more images than this of each part.
 
-    Returns:
-        The train, the val and the calibration part, and the drawings if there are any: each images uint8 [N, 28, 28]
-        and labels int64 [N].
-
     Raises:
-        InputError: `config.data_dir` is no set of MNIST's form, or `config.extra` no folder of labelled pictures.
+        InputError: there is no such set of images, or the network or another setting is not made for them.
     """
-    images, labels = load_mnist("train", config.data_dir)
-    parts = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    sets = [(images[part[:limit]], labels[part[:limit]]) for part in parts]
-    counts = (f"{len(part):,} {name}" for (part, _), name in zip(sets, ("train", "val", "calibration"), strict=True))
+    classes = list_class_names(config)
+    _check_settings(config, classes)
+    read = _Reader(config, limit)
+    if _is_folder(config.data_dir):
+        files = _split_folder(config)
+        parts = {name: read(*files[name]) for name in ("train", "val", "calibration") if name in files}
+    else:
+        images, labels = load_mnist("train", config.data_dir)
+        chosen = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
+        names = ("train", "val", "calibration")
+        parts = {
+            name: (images[part[:limit]], labels[part[:limit]])
+            for name, part in zip(names, chosen, strict=True)
+            if len(part)
+        }
+    counts = (f"{len(labels):,} {name}" for name, (_, labels) in parts.items())
     print(f"images: {', '.join(counts)}", flush=True)
-    if not config.extra:
-        return *sets, None
-    _, drawings, truths = load_pictures(Path(config.extra), list(CLASSES))
-    print(f"{config.extra}: {len(truths):,} drawings", flush=True)
-    return *sets, (np.rint(255 * drawings).astype(np.uint8), truths)
+    if has_class_folders(config):
+        print(_class_counts(classes, parts["train"][1], config), flush=True)
+    extra, unlabelled = None, None
+    if config.extra:
+        _, drawings, truths = load_pictures(Path(config.extra), classes)
+        print(f"{config.extra}: {len(truths):,} drawings", flush=True)
+        extra = np.rint(255 * drawings).astype(np.uint8), truths
+    if config.unlabelled:
+        unlabelled = _load_unlabelled(config.unlabelled, read, limit)
+        print(f"{config.unlabelled}: {len(unlabelled):,} images without labels", flush=True)
+    return Sets(classes, **parts, extra=extra, unlabelled=unlabelled)
 
 
-def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> list[tuple[np.ndarray, np.ndarray, int]]:
+def load_test(config: Config, limit: int | None = None) -> Part | None:
+    """The test images and their labels; None if the data has none. Not more of them than `limit`."""
+    if not _is_folder(config.data_dir):
+        images, labels = load_mnist("test", config.data_dir)
+        return images[:limit], labels[:limit]
+    files = _split_folder(config)
+    return _Reader(config, limit)(*files["test"]) if "test" in files else None
+
+
+def list_class_names(config: Config) -> list[str]:
+    """The class names of the config's data, in the order of the labels."""
+    return list_image_folder(Path(config.data_dir)).classes if _is_folder(config.data_dir) else list(CLASSES)
+
+
+def example_file(config: Config) -> str | None:
+    """A picture to try the network with: of class folders, the first that is not trained on; None of other data."""
+    if not _is_folder(config.data_dir):
+        return None
+    parts = _split_folder(config)
+    return str((parts.get("test") or parts["val"])[0][0])
+
+
+def has_class_folders(config: Config) -> bool:
+    """Whether the config's data are folders of pictures; else they are MNIST, or of its form."""
+    return _is_folder(config.data_dir)
+
+
+def make_beside(config: Config, sets: Sets) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """What the network sees beside each batch of training images: drawn digits, the user's own, pictures of no digit.
 
     Returns:
@@ -52,10 +115,10 @@ def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> li
         them a step.
     """
     beside = []
-    most = min(_POOL, len(train_set[1]))
-    steps = config.epochs * math.ceil(len(train_set[1]) / config.batch_size)
-    if extra_set:
-        beside.append((*extra_set, config.extra_per_batch))
+    most = min(_POOL, len(sets.train[1]))
+    steps = config.epochs * math.ceil(len(sets.train[1]) / config.batch_size)
+    if sets.extra:
+        beside.append((*sets.extra, config.extra_per_batch))
     if config.forms:
         count = min(most, steps * config.forms)
         print(f"drawing {count:,} digits", file=sys.stderr)
@@ -63,6 +126,103 @@ def make_beside(config: Config, train_set: tuple, extra_set: tuple | None) -> li
     if config.non_digits:
         count = min(most, steps * config.non_digits)
         print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
-        images = make_nondigits(*train_set, count, np.random.default_rng([config.seed, 0, 1]))
+        images = make_nondigits(*sets.train, count, np.random.default_rng([config.seed, 0, 1]))
         beside.append((images, np.full(count, NO_DIGIT), config.non_digits))
     return beside
+
+
+class _Reader:
+    """Reads files as the config's network takes them: photos within the config's memory in all, digits all into it."""
+
+    def __init__(self, config, limit):
+        self.shape = input_shape(config.model, asdict(config))
+        self.left = config.cache_mb * 10**6
+        self.limit = limit
+
+    def __call__(self, paths, labels):
+        if self.limit and len(paths) > self.limit:
+            chosen = np.linspace(0, len(paths) - 1, self.limit).astype(int)
+            paths, labels = [paths[index] for index in chosen], labels[chosen]
+        digits = self.shape == DIGIT
+        pictures, labels = read_pictures(paths, labels, self.shape, sys.maxsize if digits else self.left)
+        self.left -= pictures.cache.nbytes
+        return pictures.cache if digits else pictures, labels
+
+
+def _is_folder(data_dir):
+    """Whether it has class folders; else it is MNIST, or has files of that form."""
+    return bool(data_dir) and not holds_mnist(Path(data_dir))
+
+
+def _split_folder(config):
+    """Files and labels by part: by the folders that there are, and what they leave open by chance."""
+    folder = list_image_folder(Path(config.data_dir))
+    parts = dict(folder.parts)
+
+    def divide(*names):
+        """Take the named parts out of train, each its fraction."""
+        paths, labels = parts["train"]
+        fractions = [getattr(config, f"{name}_fraction") for name in names]
+        try:
+            chosen = split(labels, *fractions, *[0.0] * (2 - len(names)), config.seed)
+        except InputError:
+            stated = " and ".join(f"{name}_fraction {value}" for name, value in zip(names, fractions, strict=True))
+            raise InputError(f"{stated} of {len(labels)} images leave a part without any; change them") from None
+        for part, indices in zip(("train", *names), chosen, strict=False):
+            if len(indices):
+                parts[part] = [paths[index] for index in indices], labels[indices]
+
+    if config.test_fraction and len(parts) == 1:
+        divide("test")
+    if "val" not in parts:
+        divide("val", "calibration")
+    elif config.calibration_fraction:
+        divide("calibration")
+    return parts
+
+
+def _load_unlabelled(folder, read, limit):
+    if not _is_folder(folder):
+        images, _ = load_mnist("train", folder)
+        return images[:limit]
+    if not Path(folder).is_dir():
+        raise InputError(f"unlabelled: {folder}: no such folder")
+    paths = list_files(Path(folder))
+    if not paths:
+        raise InputError(f"unlabelled: {folder}: there is nothing in this folder")
+    return read(paths, np.zeros(len(paths), np.int64))[0]
+
+
+def _check_settings(config, classes):
+    if input_shape(config.model, asdict(config)) != DIGIT:
+        if not _is_folder(config.data_dir):
+            raise InputError(f"model '{config.model}' is for photos; name a folder with class folders by --data-dir")
+        wrong = [name for name in FOR_STROKES if getattr(config, name)]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: for digits, and '{config.model}' is for photos; set to 0")
+    if classes != list(CLASSES) or input_shape(config.model, asdict(config)) != DIGIT:
+        wrong = [name for name in ("forms", "non_digits", "extra") if getattr(config, name)]
+        if wrong:
+            flags = " ".join(f"--{name.replace('_', '-')} {'' if name == 'extra' else '0'}" for name in wrong)
+            raise InputError(
+                f"{', '.join(wrong)}: for networks of the digits 0 to 9 only, and the classes here are "
+                f"{' '.join(classes[:12])}; leave out, or {flags}"
+            )
+
+
+def _class_counts(classes, labels, config):
+    """How many images each class has, in words, and that they are uneven where they are."""
+    counts = np.bincount(labels, minlength=len(classes))
+    least, most = int(counts.argmin()), int(counts.argmax())
+    if len(classes) <= 12:
+        named = (f"{name} {count:,}" for name, count in zip(classes, counts, strict=True))
+        lines = [f"train, by class: {', '.join(named)}"]
+    else:
+        ends = " to ".join(f"{counts[end]:,} ({classes[end]})" for end in (least, most))
+        lines = [f"train: {len(classes)} classes of {ends}"]
+    if counts[most] > _UNEVEN * counts[least]:
+        hint = "" if config.class_weights == "balanced" else "; --class-weights balanced evens that out"
+        lines.append(
+            f"{classes[most]} has {counts[most] / max(1, counts[least]):.1f} times as many as {classes[least]}{hint}"
+        )
+    return "\n".join(lines)

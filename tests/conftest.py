@@ -11,7 +11,8 @@ import pytest
 
 from checkpoint import load_checkpoint, read_state
 from config import Config
-from data import load_mnist, split
+from data import CLASSES, load_mnist, split
+from training_data import Sets
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,10 +91,11 @@ def config(small_data):
     return Config(data_dir=str(small_data), **SETTINGS)
 
 
-def parts(config):
+def sets_of(config):
+    """Train and val, without what is printed of them."""
     images, labels = load_mnist("train", config.data_dir)
     train, val, _ = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    return [(images[part], labels[part]) for part in (train, val)]
+    return Sets(list(CLASSES), *((images[part], labels[part]) for part in (train, val)))
 
 
 def state(out):

@@ -39,6 +39,20 @@ def test_numbers_are_numbers_in_yaml_and_on_the_command_line(tmp_path, text, val
     assert load_config(config_file(tmp_path, ""), {"learning_rate": text}).learning_rate == value
 
 
+def test_the_data_can_stand_together(tmp_path):
+    path = config_file(tmp_path, "data: {folder: photos, unlabelled: more, share: 0.5, confidence: 1e-1}\nepochs: 3")
+    config = load_config(path, {"unlabelled": "others"})
+    assert (config.data_dir, config.unlabelled, config.unlabelled_share) == ("photos", "others", 0.5)
+    assert config.unlabelled_confidence == 0.1
+    assert load_config(config_file(tmp_path, config.to_yaml())) == config
+
+
+def test_true_and_false(tmp_path):
+    for text, value in (("true", True), ("False", False)):
+        assert load_config(config_file(tmp_path, f"dropout: {text}")).dropout is value
+        assert load_config(config_file(tmp_path, ""), {"dropout": text}).dropout is value
+
+
 def test_text_stays_text(tmp_path):
     assert load_config(config_file(tmp_path, ""), {"data_dir": "2024"}).data_dir == "2024"
 
@@ -75,6 +89,11 @@ def test_every_field_is_a_flag_with_either_spelling():
         ("optimizer: momentun", "{path}: optimizer: 'momentun' is not known, did you mean 'momentum'?"),
         ("schedule: zigzag", "{path}: schedule: 'zigzag' is not known; choose one of constant, cosine, one-cycle"),
         ("activation: no", "{path}: activation: 'False' is not text"),
+        ("dropout: 0.5", "{path}: dropout: '0.5' is neither true nor false"),
+        ("data: {folders: x}", "{path}: data: unknown key 'folders', did you mean 'folder'?"),
+        ("data: {folder: x}\ndata_dir: y", "{path}: data_dir is there twice, once as 'folder' of data"),
+        ("data: x", "{path}: data: stands for several settings, as in data: {{folder: PATH}}"),
+        ("data: {share: 2}", "{path}: unlabelled_share: 2.0 is out of range"),
         ("epochs: 1\nseed: 2\nepochs: 3", "{path} line 3: duplicate key 'epochs'"),
         ("epochs: 1\n  seed: 2", "{path} line 2: mapping values are not allowed here"),
         ("- epochs", "{path}: a config has 'key: value' lines, this is a list"),

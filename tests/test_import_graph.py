@@ -19,6 +19,7 @@ THIRD_PARTY = {
     "display": {"cv2"},
     "preprocess": {"numpy", "cv2"},
     "augment": {"numpy", "cv2"},
+    "image_folder": {"numpy"},
     "metrics": {"numpy"},
     "calibration": {"numpy"},
     "figures": {"numpy"},
@@ -32,13 +33,15 @@ THIRD_PARTY = {
     "atomic": set(),
 }
 LEVELS = [
-    {"errors", "metrics", "image_header", "pieces", "canvas"},
-    {"atomic", "safe_pickle", "calibration", "printed_lines", "display"},
+    {"errors", "metrics", "image_header", "pieces", "canvas", "progress"},
+    {"atomic", "safe_pickle", "calibration", "printed_lines", "display", "image_folder"},
     {"ink", "config", "runtime", "augment", "plots", "panel", "model", "mnist_files"},
     {"preprocess"},
     {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
-    {"classifier", "run_folder", "training_data"},
-    {"report", "recogniser"},
+    {"pictures"},
+    {"classifier", "training_data", "pseudo_labels", "transfer"},
+    {"run_folder"},
+    {"report", "recogniser", "fitting"},
     SCRIPTS,
 ]
 

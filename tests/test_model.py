@@ -63,8 +63,8 @@ def test_extended_is_the_textbooks_blocks():
     model = ExtendedLeNet()
     model(paddle.rand([16, 1, 28, 28]))  # so that the statistics are not those it starts with
     images = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
-    expected = predict_logits(PlainExtended(model), images)
-    np.testing.assert_allclose(predict_logits(model, images), expected, rtol=1e-4, atol=1e-5)
+    expected = predict_logits(PlainExtended(model), [images])
+    np.testing.assert_allclose(predict_logits(model, [images]), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_statistics_are_not_counted_as_parameters():
@@ -102,7 +102,10 @@ def test_predict_logits_agrees_with_one_call_and_leaves_the_mode_alone():
     for training in (True, False):
         model.training = training
         np.testing.assert_allclose(
-            predict_logits(model, images, batch_size=3), model(paddle.to_tensor(images)).numpy(), rtol=1e-5, atol=1e-6
+            predict_logits(model, [images[:3], images[3:]]),
+            model(paddle.to_tensor(images)).numpy(),
+            rtol=1e-5,
+            atol=1e-6,
         )
         assert model.training is training
 

@@ -3,9 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import parts
+from conftest import sets_of
 
-import train
+import fitting
 from config import Config
 from model import build_model
 from optim import WeightAverage, make_optimizer, make_schedule
@@ -40,7 +40,7 @@ def test_each_optimizer_learns(config, tmp_path, optimizer):
     learning = Config(
         data_dir=config.data_dir, optimizer=optimizer, learning_rate=rate, epochs=6, batch_size=20, seed=1
     )
-    history = train.fit(learning, *parts(learning), tmp_path)
+    history = fitting.fit(learning, sets_of(learning), tmp_path)
     assert history[-1]["train_accuracy"] > 0.7
 
 

@@ -62,9 +62,9 @@ def test_the_confusion_matrix_has_each_count_at_its_place():
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 40])
-def test_a_sheet_for_any_number_of_mistakes(tmp_path, count):
+def test_a_sheet_for_any_number_of_images(tmp_path, count):
     images = np.random.default_rng(0).random((count, 28, 28))
-    figure = plots.mistakes(images, [f"caption {i}" for i in range(count)], "title")
+    figure = plots.sheet(images, [f"caption {i}" for i in range(count)], "title")
     assert sum(text.startswith("caption") for text in texts(figure)) == count
     plots.save(figure, tmp_path / "mistakes.png")
     assert cv2.imread(str(tmp_path / "mistakes.png")) is not None

@@ -22,7 +22,7 @@ def save(path, image):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".jpg", ".pgm"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".jpg", ".pgm", ".avif", ".jp2"])
 def test_each_format_is_read(tmp_path, digit, suffix):
     image = read_image(save(tmp_path / f"digit{suffix}", 255 - digit))
     assert difference(to_mnist(image), to_mnist(digit)) < 0.15

@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_same, parts, script, state
+from conftest import ROOT, assert_same, script, sets_of, state
 
-import train
+import fitting
 from checkpoint import read_state
 from config import Config
 from optim import make_schedule
@@ -27,9 +27,9 @@ from run_folder import find_run, new_run
 @pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
 def test_a_resumed_run_ends_with_the_same_bits(config, tmp_path, monkeypatch, optimizer, schedule):
     config = dataclasses.replace(config, optimizer=optimizer, schedule=schedule, momentum=0.9)
-    train.fit(config, *parts(config), tmp_path / "whole")
+    fitting.fit(config, sets_of(config), tmp_path / "whole")
 
-    real, count = train.augment, 0
+    real, count = fitting.augment, 0
 
     def stop_in_epoch_three(*arguments, **amounts):
         nonlocal count
@@ -38,12 +38,12 @@ def test_a_resumed_run_ends_with_the_same_bits(config, tmp_path, monkeypatch, op
             raise KeyboardInterrupt
         return real(*arguments, **amounts)
 
-    monkeypatch.setattr(train, "augment", stop_in_epoch_three)
+    monkeypatch.setattr(fitting, "augment", stop_in_epoch_three)
     with pytest.raises(KeyboardInterrupt):
-        train.fit(config, *parts(config), tmp_path / "stopped")
+        fitting.fit(config, sets_of(config), tmp_path / "stopped")
     assert len(read_state(tmp_path / "stopped" / "last.pdopt")["history"]) == 2
-    monkeypatch.setattr(train, "augment", real)
-    train.fit(config, *parts(config), tmp_path / "stopped", resume=True)
+    monkeypatch.setattr(fitting, "augment", real)
+    fitting.fit(config, sets_of(config), tmp_path / "stopped", resume=True)
 
     assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
 

@@ -15,12 +15,13 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import ROOT, assert_same, parts, script, state
+from conftest import ROOT, assert_same, script, sets_of, state
 
 import calibration
 import data
+import fitting
 import metrics
-import report
+import progress
 import train
 import training_data
 from checkpoint import load_checkpoint
@@ -54,7 +55,7 @@ def test_the_folder_of_a_run(small_run, small_data):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), int(row["epoch"])))
     assert meta["epoch"] == int(best["epoch"])
-    for name in train.METRICS:
+    for name in fitting.METRICS:
         assert meta["metrics"]["val"][name] == float(best[f"val_{name}"])
         assert float(best[f"train_{name}"]) >= 0
     assert meta["calibration"].keys() == calibration.MEANINGS.keys()
@@ -195,7 +196,7 @@ def test_a_bar_on_a_terminal_and_rows_alone_in_a_file(tmp_path, small_data, smal
     assert "step" not in done.stdout
     rows = [line for line in done.stdout.splitlines() if re.match(r" +\d+  train", line)]
     assert len(rows) == 1
-    assert len(rows[0]) == len(train._HEADER)
+    assert len(rows[0]) == len(progress.HEADER)
 
 
 # Honesty
@@ -203,16 +204,15 @@ def test_a_bar_on_a_terminal_and_rows_alone_in_a_file(tmp_path, small_data, smal
 
 def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeypatch):
     order = []
-    real_load, real_save = data.load_mnist, train.save_progress
+    real_load, real_save = data.load_mnist, fitting.save_progress
 
     def load(mode, *arguments):
         order.append(mode)
         return real_load(mode, *arguments)
 
-    for module in (training_data, report):
-        monkeypatch.setattr(module, "load_mnist", load)
-    monkeypatch.setattr(train, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments)))
-    train.fit_and_report(config, *train.load_sets(config), tmp_path / "run")
+    monkeypatch.setattr(training_data, "load_mnist", load)
+    monkeypatch.setattr(fitting, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments)))
+    train.fit_and_report(config, train.load_sets(config), tmp_path / "run")
     assert order == ["train", *["epoch"] * (config.epochs + 1), "test"]
 
 
@@ -224,7 +224,7 @@ def test_other_test_images_change_no_weight_and_no_choice(config, small_data, tm
     np.savez(tmp_path / "other" / "mnist.npz", **other)
     for name, folder in (("a", small_data), ("b", tmp_path / "other")):
         changed = dataclasses.replace(config, data_dir=str(folder))
-        train.fit_and_report(changed, *train.load_sets(changed), tmp_path / name)
+        train.fit_and_report(changed, train.load_sets(changed), tmp_path / name)
     assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
     first, second = (load_checkpoint(tmp_path / name).meta for name in ("a", "b"))
     assert first["epoch"] == second["epoch"]
@@ -246,7 +246,7 @@ def test_the_best_epoch_is_by_accuracy_and_of_equals_the_latest():
 def test_training_stops_when_the_val_loss_no_longer_falls(config, tmp_path, monkeypatch, capsys):
     losses = iter([9, 0.9, 9, 0.5, 9, 0.6, 9, 0.7, 9, 0.4])  # train and val in turn
     monkeypatch.setattr(metrics, "cross_entropy", lambda *arguments: next(losses))
-    history = train.fit(dataclasses.replace(config, epochs=30, patience=2), *parts(config), tmp_path)
+    history = fitting.fit(dataclasses.replace(config, epochs=30, patience=2), sets_of(config), tmp_path)
     assert len(history) == 4
     assert "stopped early: the val loss has not fallen for 2 epochs" in capsys.readouterr().out
 
@@ -255,7 +255,7 @@ def test_training_stops_once_the_val_loss_is_low_enough_but_not_too_early(config
     losses = iter([9, 0.4, 9, 0.9, 9, 0.5, 9, 0.49, 9, 0.1])  # train and val in turn
     monkeypatch.setattr(metrics, "mean_squared_error", lambda *arguments: next(losses))
     stopping = dataclasses.replace(config, loss="mse", epochs=30, stop_below=0.5, min_epochs=2)
-    assert len(train.fit(stopping, *parts(config), tmp_path)) == 4
+    assert len(fitting.fit(stopping, sets_of(config), tmp_path)) == 4
     assert "stopped early: the val loss is below 0.5" in capsys.readouterr().out
 
 
@@ -273,4 +273,4 @@ def test_a_loss_that_is_no_number_stops_with_a_reason(config, tmp_path):
         config, optimizer="momentum", learning_rate=100.0, schedule="constant", ema_decay=0.0
     )
     with pytest.raises(RunError, match=r"the loss is (nan|inf) in epoch \d+, step \d+; try a lower learning_rate"):
-        train.fit(diverging, *parts(diverging), tmp_path)
+        fitting.fit(diverging, sets_of(diverging), tmp_path)

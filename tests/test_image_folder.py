@@ -1,0 +1,177 @@
+"""Image folders: which classes there are, which files are train, val and test, and one clear line for each mistake."""
+
+import numpy as np
+import pytest
+
+from config import Config
+from errors import InputError
+from image_folder import list_files, list_image_folder
+from training_data import load_sets, load_test
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def fill(folder, **counts):
+    for name, count in counts.items():
+        touch(*(folder / name / f"{number:03d}.png" for number in range(count)))
+
+
+def test_train_val_and_test_folders(tmp_path):
+    fill(tmp_path / "train", cats=3, dogs=2)
+    fill(tmp_path / "val", dogs=1)
+    fill(tmp_path / "test", cats=1, dogs=1)
+    found = list_image_folder(tmp_path)
+    assert found.classes == ["cats", "dogs"]
+    assert {part: labels.tolist() for part, (_, labels) in found.parts.items()} == {
+        "train": [0, 0, 0, 1, 1],
+        "val": [1],
+        "test": [0, 1],
+    }
+    assert found.parts["val"][0] == [tmp_path / "val" / "dogs" / "000.png"]
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_val_goes_by_other_names_too(tmp_path, name):
+    fill(tmp_path / "train", a=1, b=1)
+    fill(tmp_path / name, a=1, b=2)
+    assert list_image_folder(tmp_path).parts["val"][1].tolist() == [0, 1, 1]
+
+
+def test_class_folders_alone_are_all_train(tmp_path):
+    fill(tmp_path, dogs=2, cats=1)
+    found = list_image_folder(tmp_path)
+    assert (found.classes, list(found.parts)) == (["cats", "dogs"], ["train"])
+
+
+def test_hidden_files_are_passed_over_and_folders_within_a_class_searched(tmp_path, capsys):
+    fill(tmp_path, a=1, b=1)
+    touch(tmp_path / "a" / ".DS_Store", tmp_path / ".git" / "x.png", tmp_path / "b" / "more" / "x.png")
+    touch(tmp_path / "loose.png")
+    found = list_image_folder(tmp_path)
+    assert found.classes == ["a", "b"]
+    assert [path.name for path in found.parts["train"][0]] == ["000.png", "000.png", "x.png"]
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'loose.png'}: lies in no class folder\n"
+    assert len(list_files(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": {"a": 1}}, "has 1 class folders, two at least are wanted"),
+        ({}, "has 0 class folders"),
+        ({"train": {"a": 1, "b": 0}}, "there is nothing in b/"),
+        ({"val": {"a": 1, "b": 1}}, "has val/, and no train/ beside it"),
+        ({"train": {"a": 1, "b": 1}, "val": {"c": 1}}, "'c' is not a class"),
+    ],
+)
+def test_a_mistake_in_the_folder_is_one_line(tmp_path, parts, message):
+    for part, counts in parts.items():
+        fill(tmp_path / part, **counts)
+        for name in counts:
+            (tmp_path / part / name).mkdir(exist_ok=True, parents=True)
+    with pytest.raises(InputError, match=message):
+        list_image_folder(tmp_path)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        list_image_folder(tmp_path / "nowhere")
+    touch(tmp_path / "file")
+    with pytest.raises(InputError, match="is a file, name its folder"):
+        list_image_folder(tmp_path / "file")
+
+
+# Parts of a folder that has been read
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """100 red and 60 blue pictures, 8x8, each of a brightness of its own."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("colours")
+    for name, channel, count in (("blue", 0, 60), ("red", 2, 100)):
+        (folder / name).mkdir()
+        for number in range(count):
+            picture = np.zeros((8, 8, 3), np.uint8)
+            picture[..., channel] = 100 + number
+            cv2.imwrite(str(folder / name / f"{number:03d}.png"), picture)
+    return folder
+
+
+def photo_config(folder, **settings):
+    return Config(**{"model": "photo_cnn", "image_size": 17, "data_dir": str(folder), "val_fraction": 0.2} | settings)
+
+
+def contents(part):
+    images, labels = part
+    return {(int(label), *image[0, 0]) for image, label in zip(images[np.arange(len(images))], labels, strict=True)}
+
+
+def test_one_folder_is_split_by_seed_each_class_in_proportion(colours):
+    config = photo_config(colours, calibration_fraction=0.1, test_fraction=0.1)
+    sets, test = load_sets(config), load_test(config)
+    parts = [sets.train, sets.val, sets.calibration, test]
+    for (_, labels), share in zip(parts, (0.63, 0.18, 0.09, 0.1), strict=True):
+        counts = np.bincount(labels)
+        assert abs(counts[0] - 60 * share) < 2
+        assert abs(counts[1] - 100 * share) < 2
+    seen = [contents(part) for part in parts]
+    assert len(set().union(*seen)) == sum(map(len, seen)) == 160, "no image is in two parts"
+
+    assert contents(load_sets(config).val) == seen[1]
+    assert contents(load_sets(photo_config(colours, seed=1)).val) != seen[1]
+    assert sets.classes == ["blue", "red"]
+    assert load_test(photo_config(colours)) is None
+
+
+def test_red_is_red(colours):
+    images, labels = load_sets(photo_config(colours)).train
+    means = images[np.arange(len(images))].mean((1, 2))  # [N, 3], red first
+    assert ((means[:, 0] > means[:, 2]) == (labels == 1)).all()
+
+
+def test_uneven_classes_are_reported(tmp_path, colours, capsys):
+    load_sets(photo_config(colours))
+    printed = capsys.readouterr().out
+    assert "train, by class: blue 41, red 68" in printed
+    assert "times as many" not in printed
+
+    for number in range(3):
+        for name in ("blue", "red"):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes((colours / name / f"{number:03d}.png").read_bytes())
+    for number in range(3, 40):
+        (tmp_path / "red" / f"{number}.png").write_bytes((colours / "red" / f"{number:03d}.png").read_bytes())
+    load_sets(photo_config(tmp_path, val_fraction=0.5, calibration_fraction=0.0))
+    assert "red has 10.0 times as many as blue; --class-weights balanced evens that out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data_dir": ""}, "model 'photo_cnn' is for photos; name a folder with class folders by --data-dir"),
+        ({"stroke": 0.5, "cut": 1.0}, "stroke, cut: for digits"),
+        ({"forms": 3}, "forms: for networks of the digits 0 to 9 only, and the classes here are blue red"),
+        ({"model": "lenet", "non_digits": 3}, "non_digits: for networks of the digits"),
+        ({"data_dir": "nowhere"}, "data folder nowhere: no such folder"),
+        ({"unlabelled": "nowhere"}, "unlabelled: nowhere: no such folder"),
+        ({"test_fraction": 0.001}, "test_fraction 0.001 of 160 images leave a part without any"),
+        (
+            {"val_fraction": 0.001, "calibration_fraction": 0.1},
+            "val_fraction 0.001 and calibration_fraction 0.1 of 160",
+        ),
+    ],
+)
+def test_settings_that_the_data_are_not_made_for(colours, settings, message):
+    with pytest.raises(InputError, match=message):
+        load_sets(
+            photo_config(**{"folder": colours} | settings)
+            if "data_dir" not in settings
+            else Config(**{"model": "photo_cnn"} | settings)
+        )

@@ -1,0 +1,111 @@
+"""Learning from images without labels."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import assert_same, sets_of, state
+
+import fitting
+from config import Config
+from data import load_mnist
+from errors import InputError
+from pseudo_labels import PseudoLabels
+from training_data import load_sets
+
+
+@pytest.fixture
+def learning(small_data):
+    return Config(
+        data_dir=str(small_data), unlabelled=str(small_data), unlabelled_epochs=2, unlabelled_confidence=0.5,
+        epochs=7, batch_size=60, learning_rate=0.01, calibration_fraction=0.5, keep="last",
+    )  # fmt: skip
+
+
+def with_unlabelled(config):
+    return dataclasses.replace(sets_of(config), unlabelled=load_mnist("train", config.unlabelled)[0])
+
+
+def test_each_step_sees_the_share_of_sure_images_with_their_labels(learning):
+    images = np.arange(200, dtype=np.uint8).reshape(-1, 1, 1).repeat(28, 1).repeat(28, 2)
+    pseudo = PseudoLabels(learning, images, list("0123456789"))
+    assert [len(labels) for _, labels in pseudo.batches(3, 4)] == [0] * 4, "none before the first pseudo-labels"
+    pseudo.labels[100:] = np.arange(100) % 10
+    seen = list(pseudo.batches(3, 4))
+    assert [len(labels) for _, labels in seen] == [20] * 4, "three parts labelled, one part not"
+    for shown, labels in seen:
+        assert shown.min() >= 100
+        np.testing.assert_array_equal(labels, shown[:, 0, 0] % 10)
+    third = dataclasses.replace(learning, unlabelled_share=1 / 3)
+    pseudo.config = third
+    assert [len(labels) for _, labels in pseudo.batches(3, 1)] == [30]
+
+
+def test_when_labels_are_renewed(learning):
+    pseudo = PseudoLabels(learning, np.zeros((1, 28, 28), np.uint8), ["a"])
+    assert [epoch for epoch in range(1, 8) if pseudo.is_due([{"epoch": epoch}])] == [2, 4, 6]
+    assert not pseudo.is_due([])
+
+
+def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, capsys):
+    fitting.fit(learning, with_unlabelled(learning), tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pseudo-labels")]
+    assert len(lines) == 4
+    used = int(lines[2].split()[1].replace(",", ""))
+    assert 0 < used <= 650
+    assert lines[0].endswith("0 changed, 0 dropped")
+    with open(tmp_path / "run" / "pseudo_labels.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == used
+    truth = load_mnist("train", learning.data_dir)[1]
+    right = np.mean([int(row["label"]) == truth[int(row["image"])] for row in rows])
+    assert right > 0.8, "what is sure is mostly right"
+
+
+def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch):
+    sets = with_unlabelled(learning)
+    fitting.fit(learning, sets, tmp_path / "whole")
+    real = fitting.save_progress
+
+    def stop(out, *arguments):
+        real(out, *arguments)
+        if len(arguments[3]) == 5:  # between two labellings
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "save_progress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit(learning, sets, tmp_path / "stopped")
+    monkeypatch.setattr(fitting, "save_progress", real)
+    fitting.fit(learning, sets, tmp_path / "stopped", resume=True)
+    assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
+
+    fewer = dataclasses.replace(sets, unlabelled=sets.unlabelled[:100])
+    with pytest.raises(InputError, match="had 650 images without labels, and now there are 100"):
+        fitting.fit(dataclasses.replace(learning, epochs=9), fewer, tmp_path / "stopped", resume=True)
+
+
+def test_the_labels_that_lie_beside_the_images_are_not_used(learning, small_data, tmp_path):
+    with np.load(small_data / "mnist.npz") as arrays:
+        other = dict(arrays)
+    other["y_train"] = (other["y_train"] + 1) % 10
+    np.savez(tmp_path / "mnist.npz", **other)
+    config = dataclasses.replace(learning, epochs=4)
+    for name, folder in (("a", small_data), ("b", tmp_path)):
+        changed = dataclasses.replace(config, unlabelled=str(folder))
+        fitting.fit(changed, load_sets(changed), tmp_path / name)
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+
+
+def test_a_folder_of_pictures_without_labels(learning, tmp_path):
+    import cv2
+
+    images, _ = load_mnist("train", learning.data_dir)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / "deep" / "er" / f"{number}.png"), images[number])
+    sets = load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path)))
+    assert sets.unlabelled.shape == (5, 28, 28)
+    with pytest.raises(InputError, match="there is nothing in this folder"):
+        (tmp_path / "empty").mkdir()
+        load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path / "empty")))
