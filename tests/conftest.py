@@ -1,5 +1,6 @@
 """What several tests share: MNIST, a small set of its kind, and a network trained on that for a moment."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import fitting
 from checkpoint import load_checkpoint, read_state
 from config import Config
 from data import CLASSES, load_mnist, split
@@ -104,6 +106,21 @@ def state(out):
     for row in progress["history"]:
         row.pop("seconds")
     return progress, load_checkpoint(out).weights, load_checkpoint(out / "last.pdparams").weights
+
+
+@contextlib.contextmanager
+def stopped_after(monkeypatch, when):
+    """Within the block a training ends as by Ctrl-C after the epoch for which `when(out, history)` holds."""
+    real = fitting.save_progress
+
+    def save(out, model, optimizer, average, history, *arguments):
+        real(out, model, optimizer, average, history, *arguments)
+        if when(out, history):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fitting, "save_progress", save)
+        yield
 
 
 def assert_same(first, second):

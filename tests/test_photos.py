@@ -8,7 +8,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_line_error, assert_same, script, state
+from conftest import ROOT, assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
 
 import fitting
@@ -129,17 +129,8 @@ def test_memory_changes_nothing_and_a_resumed_run_ends_with_the_same_bits(photos
     fitting.fit(cached, load_sets(cached), tmp_path / "a")
     sets = load_sets(config)
     assert len(sets.train[0].cache) == (len(sets.train[0]) if cache_mb else 0)
-    real = fitting.save_progress
-
-    def stop(out, *arguments):
-        real(out, *arguments)
-        if len(arguments[3]) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "save_progress", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(monkeypatch, lambda out, history: len(history) == 1):
         fitting.fit(config, sets, tmp_path / "b")
-    monkeypatch.setattr(fitting, "save_progress", real)
     fitting.fit(config, sets, tmp_path / "b", resume=True)
     assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
 

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import assert_same, sets_of, state
+from conftest import assert_same, sets_of, state, stopped_after
 
 import fitting
 from config import Config
@@ -66,17 +66,8 @@ def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, c
 def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch):
     sets = with_unlabelled(learning)
     fitting.fit(learning, sets, tmp_path / "whole")
-    real = fitting.save_progress
-
-    def stop(out, *arguments):
-        real(out, *arguments)
-        if len(arguments[3]) == 5:  # between two labellings
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "save_progress", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(monkeypatch, lambda out, history: len(history) == 5):
         fitting.fit(learning, sets, tmp_path / "stopped")
-    monkeypatch.setattr(fitting, "save_progress", real)
     fitting.fit(learning, sets, tmp_path / "stopped", resume=True)
     assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
 

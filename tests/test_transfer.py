@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from conftest import assert_one_line_error, assert_same, script, state
+from conftest import assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
 
 import fitting
@@ -178,17 +178,8 @@ def test_a_run_stopped_in_a_stage_goes_on_to_the_same_bits(config, tmp_path, mon
     sets = load_sets(config)
     fitting.fit_in_stages(config, sets, tmp_path / "whole")
 
-    real = fitting.save_progress
-
-    def stop(out, *arguments):
-        real(out, *arguments)
-        if out == tmp_path / "stopped" / stage and arguments[3] and arguments[3][-1]["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "save_progress", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(monkeypatch, lambda out, history: out == tmp_path / "stopped" / stage and len(history) == 2):
         fitting.fit_in_stages(config, sets, tmp_path / "stopped")
-    monkeypatch.setattr(fitting, "save_progress", real)
     fitting.fit_in_stages(config, sets, tmp_path / "stopped", resume=True)
     assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
 
