@@ -154,6 +154,7 @@ def _decode(pictures, batches):
         collate_fn=lambda items: tuple(map(np.stack, zip(*items, strict=True))),
         num_workers=workers,
         worker_init_fn=lambda number: cv2.setNumThreads(0),  # OpenCV's threads do not survive a fork
+        use_shared_memory=False,  # as fast by pipes, and containers have little of it
         use_buffer_reader=False,
         places=paddle.CPUPlace(),
     )

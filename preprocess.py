@@ -16,6 +16,7 @@ CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's train
 
 MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded: a small file can hold gigabytes
 
+_PLACES = np.arange(SIDE)
 _FIGURE = 0.7  # a figure beside others is at least this share of their common height
 
 
@@ -105,7 +106,7 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     First the ink is told from what is behind it (`ink.find_ink`): a coloured picture becomes the grey that shows its
     ink best; what would be there without the ink is estimated, as a smooth surface or, where a shadow or a table has
     edges, from close by; printed lines are taken away. Then dust and bits of frame are cleared. What is left is
-    cropped, scaled into a 20-pixel box and centred.
+    cropped, scaled into a 20-pixel box and centred. A picture that is in MNIST's form already is kept to the pixel.
 
     Args:
         image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
@@ -116,6 +117,8 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
     Raises:
         BlankImage: no ink was found.
     """
+    if _is_in_form(image):
+        return image.astype(np.float32) / 255
     ink = find_ink(image)
     pieces = find_pieces(ink)
     return to_form(keep_pieces(ink, pieces.numbers, pieces.kept))
@@ -142,6 +145,16 @@ def count_figures(image: np.ndarray) -> int:
     tall = height >= _FIGURE * whole_height
     wide = (width >= _FIGURE * whole_width) & (height >= 0.25 * whole_height)  # the bar of a 5 is wide, but no figure
     return max(1, _apart(x[tall], width[tall]), _apart(y[wide], height[wide]))
+
+
+def _is_in_form(image):
+    """Whether it is 28x28, bright on pure black, 20 pixels on its longer side, centre of mass within a pixel of 14."""
+    if image.shape != (SIDE, SIDE) or image.max() < 250:
+        return False
+    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+    longer = 1 + max(rows[-1] - rows[0], columns[-1] - columns[0])
+    mass = np.array([image.sum(1) @ _PLACES, image.sum(0) @ _PLACES]) / image.sum()
+    return longer == BOX and bool((np.abs(mass - CENTRE) <= 1).all())
 
 
 def _apart(starts, sizes):

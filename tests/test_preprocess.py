@@ -151,3 +151,11 @@ def test_figures_are_counted_side_by_side_and_strokes_are_not(glyphs, count):
 
 def test_nothing_is_no_figure():
     assert count_figures(np.zeros((28, 28), np.float32)) == 0
+
+
+def test_what_is_in_mnists_form_is_kept_to_the_pixel_and_only_that(mnist_train):
+    images = mnist_train[0][:300]
+    kept = [(np.rint(255 * to_mnist(image)) == image).all() for image in images]
+    assert sum(kept) > 295
+    for changed in (255 - images[0], np.roll(images[0], 4, 1), images[0] // 2):
+        assert difference(to_mnist(changed), images[0] / 255) < 0.1, "brought back into the form"
