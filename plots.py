@@ -142,7 +142,8 @@ def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
     for row, column in np.argwhere(matrix > 0):
         colour = "black" if row != column else _GREY
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(classes)), classes)
+    slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 5 else {}
+    axes.set_xticks(range(len(classes)), classes, **slanted)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")

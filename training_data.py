@@ -1,5 +1,6 @@
 """What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
 
+import functools
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -91,7 +92,7 @@ def load_test(config: Config, limit: int | None = None) -> Part | None:
 
 def list_class_names(config: Config) -> list[str]:
     """The class names of the config's data, in the order of the labels."""
-    return list_image_folder(Path(config.data_dir)).classes if _is_folder(config.data_dir) else list(CLASSES)
+    return _list_once(config.data_dir).classes if _is_folder(config.data_dir) else list(CLASSES)
 
 
 def example_file(config: Config) -> str | None:
@@ -149,6 +150,12 @@ class _Reader:
         return pictures.cache if digits else pictures, labels
 
 
+@functools.cache
+def _list_once(folder):
+    """What is in the folder when it is first asked for: a run keeps to that."""
+    return list_image_folder(Path(folder))
+
+
 def _is_folder(data_dir):
     """Whether it has class folders; else it is MNIST, or has files of that form."""
     return bool(data_dir) and not holds_mnist(Path(data_dir))
@@ -156,7 +163,7 @@ def _is_folder(data_dir):
 
 def _split_folder(config):
     """Files and labels by part: by the folders that there are, and what they leave open by chance."""
-    folder = list_image_folder(Path(config.data_dir))
+    folder = _list_once(config.data_dir)
     parts = dict(folder.parts)
 
     def divide(*names):
