@@ -39,9 +39,10 @@ NO_KNOWN_CLASS = "none of the classes"  # what NOT_A_DIGIT is called where the c
 # temperatures by 2,400 images alone vary by 0.15.
 _TEMPERATURE_SPREAD = 0.1
 
-# Shares of val that the thresholds to try accept. Testing ends at the first that fails: the strictest has to accept
-# enough images for one or two wrong labels among them not to fail it.
-_COVERAGES = np.concatenate([np.arange(0.75, 0.95, 0.05), np.arange(0.95, 1.0, 0.0025), [1.0]])
+# Shares of val that the thresholds to try accept, from one of the first on. Testing ends at the first that fails: the
+# strictest has to accept enough images for one or two wrong labels among them not to fail it.
+_FIRST_COVERAGES = (0.75, 0.6, 0.45, 0.3, 0.15)
+_LAST_COVERAGES = np.append(np.arange(0.95, 1.0, 0.0025), 1.0)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def calibrate(
     logits, labels = held
     right = logits.argmax(1) == labels
     confidences, is_digit = found.confidences(logits), found.is_digit(logits)
-    thresholds = np.quantile(found.confidences(val[0]), 1 - _COVERAGES, method="lower")
+    thresholds = _thresholds_to_try(found.confidences(val[0]), val[0].argmax(1) == val[1], max_error)
     found = Calibration(
         temperature,
         digit_level,
@@ -215,6 +216,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         else:
             low = left
     return float(np.exp((low + high) / 2))
+
+
+def _thresholds_to_try(confidences, right, max_error):
+    """Quantiles of val's confidences, from the most that it accepts with no more than half of `max_error` wrong."""
+    surest = right[np.argsort(-confidences, kind="stable")]
+    for first in _FIRST_COVERAGES:
+        if (~surest[: max(1, int(first * len(surest)))]).mean() <= max_error / 2:
+            break
+    coverages = np.concatenate([np.arange(first, 0.95 - 1e-9, 0.05), _LAST_COVERAGES])
+    return np.quantile(confidences, 1 - coverages, method="lower")
 
 
 def reliability(confidences: np.ndarray, right: np.ndarray) -> list[dict]:

@@ -99,7 +99,9 @@ class Classifier:
         Raises:
             InputError: a folder in it that is no class, or nothing to read.
         """
-        photos, labels = read_pictures(*list_classes(folder, self.classes), self.model.input_shape, _MEMORY)
+        photos, labels = read_pictures(
+            *list_classes(folder, self.classes), self.model.input_shape, _MEMORY, as_they_are=True
+        )
         return [str(path) for path in photos.paths], photos, labels
 
     def predict_files(self, paths: list[Path]) -> list[dict]:

@@ -23,7 +23,7 @@ from progress import HEADER, EpochBar, format_epoch
 from pseudo_labels import PseudoLabels
 from run_folder import HEAD, has_progress, kept_epoch, load_progress, reason_to_stop, save_progress, save_weights
 from training_data import Sets, make_beside
-from transfer import bottleneck_features, prepare_backbone
+from transfer import FEATURES, bottleneck_features, prepare_backbone
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
 _NEW_SHARE = 0.9  # of the fine-tuned weights, in the mean with the old ones that is kept
@@ -80,8 +80,6 @@ def fit(
                 print(f"stopped early: {reason}")
                 break
             started = time.perf_counter()
-            if pseudo and pseudo.is_due(history):
-                pseudo.renew(model, load_checkpoint(out).weights)
             train_metrics = train_epoch(config, epoch, model, optimizer, schedule, average, sets, beside, pseudo)
             with average.applied(model):
                 val_metrics = score(predict_logits(model, input_batches(sets.val[0])), sets.val[1], config.loss)
@@ -94,11 +92,13 @@ def fit(
                 }
                 history.append(row)
                 save_weights(out, model, config, sets.classes, history)
+            if pseudo and pseudo.is_due(history):
+                pseudo.renew(model, load_checkpoint(out).weights)
             save_progress(out, model, optimizer, average, history, pseudo)
             is_best = config.keep == "best" and kept_epoch(history, config.keep) == epoch
             print(format_epoch(row) + ("  best" if is_best else ""), flush=True)
         if pseudo:
-            pseudo.report(out)
+            pseudo.report(history, out)
     return history
 
 
@@ -154,11 +154,13 @@ def _smoothed_targets(config, num_classes):
     return (1 - config.label_smoothing) * targets + config.label_smoothing / num_classes
 
 
-def fit_in_stages(config: Config, sets: Sets, out: Path, resume: bool = False) -> list[dict]:
+def fit_in_stages(
+    config: Config, sets: Sets, out: Path, resume: bool = False, features_folder: Path = FEATURES
+) -> list[dict]:
     """Transfer learning: the backbone's features (1), a head on them (2), head and last block together (3).
 
     Of the stages, the second leaves its own run in `out/head`. The third begins with the row of its best epoch, as
-    epoch 0, and so keeps that network unless it finds a better one.
+    epoch 0, and so keeps that network unless it finds one as good. Features are kept in `features_folder`.
 
     Returns:
         The epochs of the third stage, see `fit`.
@@ -170,7 +172,7 @@ def fit_in_stages(config: Config, sets: Sets, out: Path, resume: bool = False) -
         network = _make_network(config, sets.classes)
     print("\nstage 1: features")
     features = {
-        name: (bottleneck_features(network, images, name), labels)
+        name: (bottleneck_features(network, images, name, features_folder), labels)
         for name, (images, labels) in (("train", sets.train), ("val", sets.val))
     }
     print(f"\nstage 2: the head alone, {config.head_epochs} epochs\n")
@@ -209,7 +211,7 @@ def _make_network(config, classes, resume=False):
     """The network with the weights it starts from (not those, if a run is resumed), and frozen what is not to learn."""
     model = build(config, classes)
     if config.model == "transfer":
-        prepare_backbone(model, config, resume)
+        prepare_backbone(model, config, resume or bool(config.fine_tune))
     if config.fine_tune and not resume:
         start = load_checkpoint(config.fine_tune)
         load_weights(model, start.weights, start.path)

@@ -8,7 +8,11 @@ import numpy as np
 
 from errors import InputError
 
-_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # of the folders of the parts
+_NAMES = {  # of the folders of the parts, in lower case
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,12 @@ def list_image_folder(folder: Path) -> ImageFolder:
             f"data folder {folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}"
         )
     found = {
-        part: next((folder / name for name in names if (folder / name).is_dir()), None)
+        part: next((path for path in _subfolders(folder) if path.name.lower() in names), None)
         for part, names in _NAMES.items()
     }
+    if found["test"] and not _subfolders(found["test"]):
+        print(f"left out: {found['test']}: has no class folders, so it is no test set", file=sys.stderr)
+        found["test"] = None
     if not found["train"]:
         if found["val"] or found["test"]:
             raise InputError(
@@ -47,18 +54,17 @@ def list_image_folder(folder: Path) -> ImageFolder:
             f"data folder {found['train']}: has {len(classes)} class folders, two at least are wanted, with pictures "
             "in them; or the files of a set of MNIST's form (mnist.npz, or the four idx files)"
         )
-    parts = {part: list_classes(path, classes) for part, path in found.items() if path}
-    counts = np.bincount(parts["train"][1], minlength=len(classes))
-    if not counts.all():
-        raise InputError(f"data folder {found['train']}: there is nothing in {classes[int(counts.argmin())]}/")
-    return ImageFolder(classes, parts)
+    empty = [name for name in classes if not list_files(found["train"] / name)]
+    if empty:
+        raise InputError(f"data folder {found['train']}: there is nothing in {empty[0]}/")
+    return ImageFolder(classes, {part: list_classes(path, classes) for part, path in found.items() if path})
 
 
 def list_classes(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
     """List the files in the class folders of one folder, sorted, and their labels int64 [N].
 
     Raises:
-        InputError: a folder in it that is no class.
+        InputError: a folder in it that is no class, or no file in any.
     """
     paths, labels = [], []
     for subfolder in _subfolders(folder):
@@ -73,6 +79,8 @@ def list_classes(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarr
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             print(f"left out: {path}: lies in no class folder", file=sys.stderr)
+    if not paths:
+        raise InputError(f"{folder}: there is nothing in its class folders, which are called {' '.join(classes)}")
     return paths, np.array(labels, np.int64)
 
 

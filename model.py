@@ -168,17 +168,20 @@ class TransferNet(nn.Layer):
         self.input_shape = (3, image_size, image_size)
         for name, values in (("mean", self.MEAN), ("std", self.STD)):
             self.register_buffer(name, paddle.to_tensor(values).reshape([1, 3, 1, 1]), persistable=False)
+        self.backbone_name = backbone
         self.backbone = _make_backbone(backbone)
         self.backbone.eval()
         if backbone == "inception_v3" and image_size < 75:
             raise InputError(f"image_size {image_size}: too small for inception_v3, which needs 75 pixels")
         try:
             size = self.features(paddle.zeros([1, *self.input_shape])).shape[1]
-        except (ValueError, RuntimeError, TypeError, AttributeError):  # several outputs, or nothing left after pooling
+        except AttributeError:
             raise InputError(
-                f"backbone '{backbone}' cannot be used with photos of {image_size} pixels; try a larger image_size, or "
-                "resnet18, mobilenet_v3_small, vgg16, inception_v3"
+                f"backbone '{backbone}' has several outputs, and cannot be used; try resnet18, mobilenet_v3_small, "
+                "vgg16 or inception_v3"
             ) from None
+        except (ValueError, RuntimeError):
+            raise InputError(f"image_size {image_size}: too small for {backbone}; try a larger one") from None
         self.head = nn.Sequential(
             nn.Linear(size, 64), nn.ReLU(), nn.Dropout(0.5),
             nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5),

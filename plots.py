@@ -1,5 +1,6 @@
 """The plots: training curves, trust, confusion matrix, sheets of images, one prediction, a page. `save` writes them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ _BLUE, _ORANGE, _GREY = "#1f77b4", "#ff7f0e", "#888888"
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write the figure; the suffix of the path says in which format."""
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a class name in letters the font lacks is drawn as boxes
         figure.savefig(temporary, dpi=120)
 
 

@@ -29,8 +29,9 @@ class PseudoLabels:
         self.labels = np.full(len(images), _NONE)
 
     def is_due(self, history: list[dict]) -> bool:
-        """Whether the labels are to be renewed after these epochs."""
-        return bool(history) and history[-1]["epoch"] % self.config.unlabelled_epochs == 0
+        """Whether the labels are to be renewed after these epochs, for the next."""
+        epoch = history[-1]["epoch"]
+        return epoch % self.config.unlabelled_epochs == 0 and epoch < self.config.epochs
 
     def renew(self, model: paddle.nn.Layer, weights: dict[str, np.ndarray]) -> None:
         """Label the images by these weights of the network, and print what that changed; the network keeps its own."""
@@ -57,8 +58,8 @@ class PseudoLabels:
         for indices, images in zip(chosen, take_ahead(self.images, chosen), strict=True):
             yield images, self.labels[indices]
 
-    def report(self, out: Path) -> None:
-        """Print how many images each class has got, and write the labels to `pseudo_labels.csv` in the run's folder."""
+    def report(self, history: list[dict], out: Path) -> None:
+        """Print how many images each class has got and what val has gained; write the labels to `pseudo_labels.csv`."""
         names = [str(path) for path in getattr(self.images, "paths", range(len(self.images)))]
         used = np.flatnonzero(self.labels != _NONE)
         rows = [{"image": names[index], "label": self.classes[self.labels[index]]} for index in used]
@@ -66,3 +67,9 @@ class PseudoLabels:
         counts = np.bincount(self.labels[used], minlength=len(self.classes))
         by_class = ", ".join(f"{name} {count:,}" for name, count in zip(self.classes, counts, strict=True))
         print(f"\npseudo-labels at the end, by class: {by_class}; {out / 'pseudo_labels.csv'}")
+        accuracy = {row["epoch"]: row["val_accuracy"] for row in history}
+        first, last = self.config.unlabelled_epochs, max(accuracy)
+        if first < last:
+            print(
+                f"val: {accuracy[first]:.2%} before the first of them (epoch {first}), {accuracy[last]:.2%} at the end"
+            )

@@ -20,6 +20,7 @@ from pseudo_labels import PseudoLabels
 from runtime import versions
 
 RUNS = Path("checkpoints")
+FILES = "files.json"  # which pictures are in which part
 HEAD = "head"  # where a run of transfer learning keeps the training of its head
 
 
@@ -45,8 +46,8 @@ def check_free(out: Path | None) -> None:
     Raises:
         InputError: there is something in it already, or it cannot be made.
     """
-    # A run that was killed at its start has left its config and no more.
-    if out and {path.name for path in output_folder(out).iterdir()} - {"config.yaml"}:
+    # A run that was killed at its start has left its config and its files' names, and no more.
+    if out and {path.name for path in output_folder(out).iterdir()} - {"config.yaml", FILES}:
         raise InputError(
             f"--out {out}: is not empty, and a run is never overwritten; choose another folder, or go on by --resume"
         )
@@ -115,7 +116,7 @@ def reason_to_stop(history: list[dict], config: Config) -> str | None:
         return None
     if patience_ran_out(history, config.patience):
         return f"the val loss has not fallen for {config.patience} epochs"
-    if len(history) >= config.min_epochs and history[-1]["val_loss"] < config.stop_below:
+    if history[-1]["epoch"] >= config.min_epochs and history[-1]["val_loss"] < config.stop_below:
         return f"the val loss is below {config.stop_below:g}"
     return None
 

@@ -43,7 +43,8 @@ from run_folder import (
     new_run,
     overfit_epoch,
 )
-from training_data import Sets, example_file, list_class_names, load_sets
+from training_data import Sets, example_file, keep_files, list_class_names, load_sets
+from transfer import FEATURES
 
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
 # these.
@@ -78,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
         check_free(out)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            short = replace(config, epochs=1, head_epochs=min(1, config.head_epochs))
+            epochs = 2 if config.unlabelled else 1  # the second with pseudo-labels
+            short = replace(config, epochs=epochs, unlabelled_epochs=1, head_epochs=min(1, config.head_epochs))
             fit_and_report(short, load_sets(config, config.batch_size), Path(folder), limit=config.batch_size)
         print("\ndry run: every part works, nothing was kept")
         return
@@ -94,6 +96,7 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
     if not resume:
         out = new_run(config, name, out)
+    keep_files(config, out)
     print(f"run: {out}\n", flush=True)
     try:
         fit_and_report(config, sets, out, resume)
@@ -138,8 +141,10 @@ def preview(config: Config) -> None:
 
 def fit_and_report(config: Config, sets: Sets, out: Path, resume: bool = False, limit: int | None = None) -> None:
     """Train, draw the curves, calibrate, and report the test set; arguments as the functions for these have them."""
-    in_stages = config.model == "transfer" and config.head_epochs
-    history = (fit_in_stages if in_stages else fit)(config, sets, out, resume)
+    if config.model == "transfer" and config.head_epochs:
+        history = fit_in_stages(config, sets, out, resume, FEATURES if limit is None else out)
+    else:
+        history = fit(config, sets, out, resume)
     overfit = overfit_epoch(history, config.patience)
     plots.save(plots.curves(history, kept_epoch(history, config.keep), str(out), overfit), out / "curves.png")
     if sets.calibration:
@@ -192,7 +197,8 @@ def _load_config(path, overrides):
             f"--fine-tune {config.fine_tune}: these weights are for the classes {' '.join(start['classes'])}"
         )
     # What they are calibrated by, they must not have seen.
-    parts = {name: trained[name] for name in ("seed", "val_fraction", "calibration_fraction")}
+    trained = asdict(Config()) | trained  # a setting that came later counts at its default
+    parts = {name: trained[name] for name in ("seed", "val_fraction", "calibration_fraction", "test_fraction")}
     for name, value in parts.items():
         if name in overrides and getattr(config, name) != value:
             flag = name.replace("_", "-")
@@ -206,9 +212,10 @@ def _what_is_kept(config, out, device):
     """Of a run that was stopped, and how to go on with it."""
     if not has_progress(out):
         return f"nothing but {out / 'config.yaml'} is kept; start again"
-    done, epochs = len(load_history(out)), f"{config.epochs} epochs"
+    history, epochs = load_history(out), f"{config.epochs} epochs"
     if not (out / "last.pdopt").exists():
-        done, epochs = len(load_history(out / HEAD)), f"{config.head_epochs} epochs of the head"
+        history, epochs = load_history(out / HEAD), f"{config.head_epochs} epochs of the head"
+    done = history[-1]["epoch"] if history else 0
     go_on = ["python", "train.py", "--resume", "--out", str(out)]
     go_on += ["--device", device] if device != "auto" else []
     return f"{done} of {epochs} are kept; go on with\n{shlex.join(go_on)}"

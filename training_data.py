@@ -1,6 +1,7 @@
 """What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
 
 import functools
+import json
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atomic import replacing
 from augment import FOR_STROKES
 from config import Config
 from data import CLASSES, holds_mnist, load_mnist, load_pictures, split
@@ -17,6 +19,7 @@ from image_folder import list_files, list_image_folder
 from model import DIGIT, input_shape
 from nondigits import make_nondigits
 from pictures import Pictures, read_pictures
+from run_folder import FILES
 
 NO_DIGIT = len(CLASSES)  # label of a picture of none
 _POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
@@ -57,6 +60,11 @@ def load_sets(config: Config, limit: int | None = None) -> Sets:
     if _is_folder(config.data_dir):
         files = _split_folder(config)
         parts = {name: read(*files[name]) for name in ("train", "val", "calibration") if name in files}
+        empty = np.flatnonzero(np.bincount(parts["train"][1], minlength=len(classes)) == 0)
+        if len(empty) and not limit:
+            raise InputError(f"{config.data_dir}: no picture of {classes[empty[0]]} for training can be read")
+        if read.digits:  # a few megabytes, all of which are in memory
+            parts = {name: (pictures.cache, labels) for name, (pictures, labels) in parts.items()}
     else:
         images, labels = load_mnist("train", config.data_dir)
         chosen = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
@@ -87,7 +95,7 @@ def load_test(config: Config, limit: int | None = None) -> Part | None:
         images, labels = load_mnist("test", config.data_dir)
         return images[:limit], labels[:limit]
     files = _split_folder(config)
-    return _Reader(config, limit)(*files["test"]) if "test" in files else None
+    return _Reader(config, limit)(*files["test"], as_they_are=True) if "test" in files else None
 
 
 def list_class_names(config: Config) -> list[str]:
@@ -101,6 +109,26 @@ def example_file(config: Config) -> str | None:
         return None
     parts = _split_folder(config)
     return str((parts.get("test") or parts["val"])[0][0])
+
+
+def keep_files(config: Config, out: Path) -> None:
+    """Write which files are in which part into the run's folder; or, of a run that goes on, see that they still are.
+
+    Raises:
+        InputError: the data folder has changed since the run began.
+    """
+    if not _is_folder(config.data_dir):
+        return
+    parts = {part: sorted(map(str, paths)) for part, (paths, _) in _split_folder(config).items()}
+    path = out / FILES
+    if not path.exists():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(parts, indent=1), encoding="utf-8", errors="surrogateescape")
+    elif json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
+        raise InputError(
+            f"--resume: {config.data_dir} has changed since the run in {out} began, whose files are in {path}; "
+            "restore them, or start a new run"
+        )
 
 
 def has_class_folders(config: Config) -> bool:
@@ -137,17 +165,18 @@ class _Reader:
 
     def __init__(self, config, limit):
         self.shape = input_shape(config.model, asdict(config))
+        self.digits = self.shape == DIGIT
         self.left = config.cache_mb * 10**6
         self.limit = limit
 
-    def __call__(self, paths, labels):
+    def __call__(self, paths, labels, as_they_are=False):
         if self.limit and len(paths) > self.limit:
             chosen = np.linspace(0, len(paths) - 1, self.limit).astype(int)
             paths, labels = [paths[index] for index in chosen], labels[chosen]
-        digits = self.shape == DIGIT
-        pictures, labels = read_pictures(paths, labels, self.shape, sys.maxsize if digits else self.left)
+        budget = sys.maxsize if self.digits else self.left
+        pictures, labels = read_pictures(paths, labels, self.shape, budget, as_they_are)
         self.left -= pictures.cache.nbytes
-        return pictures.cache if digits else pictures, labels
+        return pictures, labels
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Transfer learning: where the backbone's weights come from, and its features, computed once and kept."""
 
 import hashlib
+import inspect
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from config import Config
 from errors import RunError
 from model import TransferNet, run_batches
 from pictures import Pictures, input_batches
+from preprocess import to_photo
 
 FEATURES = Path("outputs") / "features"
 
@@ -71,18 +73,19 @@ def _with_weights(layer):
     return [(name, child) for name, child in layer.named_children() if child.parameters()]
 
 
-def bottleneck_features(network: TransferNet, pictures: Pictures, name: str) -> np.ndarray:
-    """The backbone's features of all pictures, float32 [N, D]; from `FEATURES` where they have been computed before.
+def bottleneck_features(network: TransferNet, pictures: Pictures, name: str, folder: Path = FEATURES) -> np.ndarray:
+    """The backbone's features of all pictures, float32 [N, D]; from the folder if they have been computed before.
 
-    Their file is called by a digest of all that they depend on: backbone, its weights, the size and the files of the
-    pictures, in order (path, bytes, time of the last change).
+    Their file is called by a digest of all that they depend on: backbone and weights, how pictures are brought to the
+    network's size, and the files of the pictures, in order (path, bytes, time of the last change).
 
     Args:
         network: with the backbone's weights.
         pictures: N of them.
         name: of this part, for what is printed.
+        folder: where features are kept.
     """
-    path = FEATURES / f"{_digest(network, pictures)}.npy"
+    path = folder / f"{_digest(network, pictures)}.npy"
     if path.exists():
         print(f"features of {name}: from {path}", flush=True)
         return np.load(path)
@@ -94,7 +97,8 @@ def bottleneck_features(network: TransferNet, pictures: Pictures, name: str) -> 
 
 
 def _digest(network, pictures):
-    digest = hashlib.sha256(repr((type(network.backbone).__name__, pictures.input_shape)).encode())
+    transform = (network.MEAN, network.STD, inspect.getsource(to_photo))
+    digest = hashlib.sha256(repr((network.backbone_name, pictures.input_shape, transform)).encode())
     for name, tensor in network.backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())

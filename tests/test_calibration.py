@@ -213,6 +213,15 @@ def test_what_is_accepted_keeps_the_promise_on_fresh_images(parts):
     assert on_fresh["accepted_error"] <= 0.05
 
 
+def test_a_network_that_is_often_wrong_is_trusted_where_it_is_sure(parts):
+    right = parts[0][0].argmax(1) == parts[0][1]
+    assert right.mean() < 0.9
+    trust = Calibration.read(calibrate(parts[0], parts[1], max_error=0.01))
+    on_fresh = measure(trust, *parts[2])
+    assert 0.25 < on_fresh["coverage"] < 0.75
+    assert on_fresh["accepted_error"] <= 0.01
+
+
 def test_where_nothing_can_be_promised_nothing_is_accepted(parts):
     few = [(logits[:300], labels[:300]) for logits, labels in parts]
     found = calibrate(few[0], few[1])

@@ -1,7 +1,11 @@
 """Image folders: which classes there are, which files are train, val and test, and one clear line for each mistake."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+from conftest import assert_one_line_error, script
 
 from config import Config
 from errors import InputError
@@ -34,11 +38,20 @@ def test_train_val_and_test_folders(tmp_path):
     assert found.parts["val"][0] == [tmp_path / "val" / "dogs" / "000.png"]
 
 
-@pytest.mark.parametrize("name", ["valid", "validation"])
-def test_val_goes_by_other_names_too(tmp_path, name):
-    fill(tmp_path / "train", a=1, b=1)
+@pytest.mark.parametrize("name", ["valid", "validation", "Val"])
+def test_the_parts_go_by_other_names_too(tmp_path, name):
+    fill(tmp_path / "Training", a=1, b=1)
     fill(tmp_path / name, a=1, b=2)
-    assert list_image_folder(tmp_path).parts["val"][1].tolist() == [0, 1, 1]
+    fill(tmp_path / "Testing", b=1)
+    parts = list_image_folder(tmp_path).parts
+    assert [labels.tolist() for _, labels in parts.values()] == [[0, 1], [0, 1, 1], [1]]
+
+
+def test_a_test_folder_without_classes_is_no_test_set(tmp_path, capsys):
+    fill(tmp_path / "train", a=1, b=1)
+    touch(tmp_path / "test" / "1.png")
+    assert list(list_image_folder(tmp_path).parts) == ["train"]
+    assert "test: has no class folders, so it is no test set" in capsys.readouterr().err
 
 
 def test_class_folders_alone_are_all_train(tmp_path):
@@ -66,6 +79,7 @@ def test_hidden_files_are_passed_over_and_folders_within_a_class_searched(tmp_pa
         ({"train": {"a": 1, "b": 0}}, "there is nothing in b/"),
         ({"val": {"a": 1, "b": 1}}, "has val/, and no train/ beside it"),
         ({"train": {"a": 1, "b": 1}, "val": {"c": 1}}, "'c' is not a class"),
+        ({"train": {"a": 1, "b": 1}, "val": {"a": 0}}, "val: there is nothing in its class folders"),
     ],
 )
 def test_a_mistake_in_the_folder_is_one_line(tmp_path, parts, message):
@@ -127,6 +141,29 @@ def test_one_folder_is_split_by_seed_each_class_in_proportion(colours):
     assert contents(load_sets(photo_config(colours, seed=1)).val) != seen[1]
     assert sets.classes == ["blue", "red"]
     assert load_test(photo_config(colours)) is None
+
+
+def test_a_class_that_cannot_be_read_is_an_error(tmp_path, colours):
+    shutil.copytree(colours, tmp_path / "data")
+    (tmp_path / "data" / "green").mkdir()
+    (tmp_path / "data" / "green" / "a.png").write_text("no picture")
+    with pytest.raises(InputError, match="no picture of green for training can be read"):
+        load_sets(photo_config(tmp_path / "data", calibration_fraction=0))
+
+
+def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colours):
+    shutil.copytree(colours, tmp_path / "data")
+    arguments = [
+        "configs/photo_cnn.yaml", "--image-size", 17, "--data-dir", tmp_path / "data", "--epochs", 1,
+        "--out", tmp_path / "run",
+    ]  # fmt: skip
+    done = script("train.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    files = json.loads((tmp_path / "run" / "files.json").read_text())
+    assert sum(map(len, files.values())) == 160
+    assert script("train.py", *arguments, "--resume").returncode == 0
+    shutil.copy(tmp_path / "data" / "red" / "000.png", tmp_path / "data" / "red" / "new.png")
+    assert_one_line_error(script("train.py", *arguments, "--resume"), "has changed since the run", "files.json")
 
 
 def test_red_is_red(colours):

@@ -39,9 +39,10 @@ LEVELS = [
     {"preprocess"},
     {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
     {"pictures"},
-    {"classifier", "training_data", "pseudo_labels", "transfer"},
-    {"run_folder"},
-    {"report", "recogniser", "fitting"},
+    {"classifier", "pseudo_labels", "transfer"},
+    {"run_folder", "recogniser"},
+    {"training_data"},
+    {"report", "fitting"},
     SCRIPTS,
 ]
 

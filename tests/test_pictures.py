@@ -67,6 +67,16 @@ def test_a_drawn_sign_among_photos_is_left_out_but_not_among_its_like(files, tmp
     assert "sign.png: is a drawn graphic" in capsys.readouterr().err
     pictures, _ = read_pictures([files[0], path, path], np.zeros(3, int), SHAPE, 10**9)
     assert len(pictures) == 3
+    pictures, _ = read_pictures([*files, path], np.zeros(151, int), SHAPE, 10**9, as_they_are=True)
+    assert len(pictures) == 151, "what is measured on is not chosen"
+
+
+def test_a_grey_photo_is_no_drawn_sign(files, tmp_path):
+    photo = np.zeros((300, 300), np.uint8)
+    photo[100:200, 100:200] = np.random.default_rng(0).normal(128, 40, (100, 100)).clip(0, 255)
+    cv2.imwrite(str(tmp_path / "ray.png"), photo)
+    pictures, _ = read_pictures([*files, tmp_path / "ray.png"], np.zeros(151, int), SHAPE, 10**9)
+    assert len(pictures) == 151
 
 
 def test_a_file_that_goes_while_it_is_needed_is_named(files, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -45,12 +46,15 @@ def test_each_step_sees_the_share_of_sure_images_with_their_labels(learning):
 def test_when_labels_are_renewed(learning):
     pseudo = PseudoLabels(learning, np.zeros((1, 28, 28), np.uint8), ["a"])
     assert [epoch for epoch in range(1, 8) if pseudo.is_due([{"epoch": epoch}])] == [2, 4, 6]
-    assert not pseudo.is_due([])
+    pseudo.config = dataclasses.replace(learning, epochs=6)
+    assert not pseudo.is_due([{"epoch": 6}]), "after the last epoch there is none to use them"
 
 
 def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, capsys):
     fitting.fit(learning, with_unlabelled(learning), tmp_path / "run")
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pseudo-labels")]
+    printed = capsys.readouterr().out
+    assert re.search(r"^val: [\d.]+% before the first of them \(epoch 2\), [\d.]+% at the end$", printed, re.MULTILINE)
+    lines = [line for line in printed.splitlines() if line.startswith("pseudo-labels")]
     assert len(lines) == 4
     used = int(lines[2].split()[1].replace(",", ""))
     assert 0 < used <= 650
@@ -63,13 +67,36 @@ def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, c
     assert right > 0.8, "what is sure is mostly right"
 
 
-def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch):
+@pytest.mark.parametrize("epoch", [4, 5])  # after a labelling, and between two
+def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch, epoch):
     sets = with_unlabelled(learning)
     fitting.fit(learning, sets, tmp_path / "whole")
-    with stopped_after(monkeypatch, lambda out, history: len(history) == 5):
+    with stopped_after(monkeypatch, lambda out, history: len(history) == epoch):
         fitting.fit(learning, sets, tmp_path / "stopped")
     fitting.fit(learning, sets, tmp_path / "stopped", resume=True)
     assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
+
+
+def test_a_run_killed_between_its_two_files_ends_with_the_same_bits(learning, tmp_path, monkeypatch):
+    sets = with_unlabelled(learning)
+    fitting.fit(learning, sets, tmp_path / "whole")
+    real = fitting.save_weights
+
+    def save(out, model, config, classes, history):
+        real(out, model, config, classes, history)
+        if len(history) == 5:  # best.pdparams is of epoch 5 now, the progress of epoch 4
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fitting, "save_weights", save)
+        fitting.fit(learning, sets, tmp_path / "stopped")
+    fitting.fit(learning, sets, tmp_path / "stopped", resume=True)
+    assert_same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
+
+
+def test_as_many_images_have_to_be_there_on_resume(learning, tmp_path):
+    sets = with_unlabelled(learning)
+    fitting.fit(dataclasses.replace(learning, epochs=2), sets, tmp_path / "stopped")
 
     fewer = dataclasses.replace(sets, unlabelled=sets.unlabelled[:100])
     with pytest.raises(InputError, match="had 650 images without labels, and now there are 100"):
@@ -96,7 +123,8 @@ def test_a_folder_of_pictures_without_labels(learning, tmp_path):
     for number in range(5):
         cv2.imwrite(str(tmp_path / "deep" / "er" / f"{number}.png"), images[number])
     sets = load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path)))
-    assert sets.unlabelled.shape == (5, 28, 28)
+    assert [path.name for path in sets.unlabelled.paths] == [f"{number}.png" for number in range(5)]
+    np.testing.assert_array_equal(sets.unlabelled[[0, 3]], images[[0, 3]])
     with pytest.raises(InputError, match="there is nothing in this folder"):
         (tmp_path / "empty").mkdir()
         load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path / "empty")))

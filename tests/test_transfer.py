@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from conftest import assert_one_line_error, assert_same, script, state, stopped_after
+from conftest import ROOT, assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
 
 import fitting
@@ -94,7 +94,7 @@ def test_every_layer_learns_where_that_is_asked_for(config, tmp_path):
     [
         ({"backbone": "resnet19"}, "backbone 'resnet19' is not known, did you mean 'resnet18'"),
         ({"backbone": "resnet"}, "backbone 'resnet' is not known"),
-        ({"backbone": "googlenet"}, "backbone 'googlenet' cannot be used with photos of 40 pixels"),
+        ({"backbone": "googlenet"}, "backbone 'googlenet' has several outputs, and cannot be used"),
         ({"backbone": "inception_v3"}, "image_size 40: too small for inception_v3, which needs 75"),
         ({"unfreeze": "_conv11"}, "unfreeze: the backbone has no layer '_conv11', did you mean '_conv1.1'"),
         ({"unfreeze": "zzz"}, "unfreeze: the backbone has no layer 'zzz'; it has _conv1, 2_1,"),
@@ -166,8 +166,12 @@ def test_features_are_computed_once_for_the_same_weights_files_and_size(config, 
     shutil.copytree(photos, copy)
     assert features(network, dataclasses.replace(config, data_dir=str(copy)))[1] == 2
     assert features(TransferNet(2, 40, SMALL), config)[1] == 3
+    other = fitting.build(dataclasses.replace(config, backbone="shufflenet_v2_x1_0"), ["3", "8"])
+    alike = fitting.build(dataclasses.replace(config, backbone="shufflenet_v2_swish"), ["3", "8"])
+    alike.set_state_dict(other.state_dict())
+    assert [features(network, config)[1] for network in (other, alike)] == [4, 5], "the same weights, another network"
     (next((copy / "train" / "3").iterdir())).touch()
-    assert features(network, dataclasses.replace(config, data_dir=str(copy)))[1] == 4
+    assert features(network, dataclasses.replace(config, data_dir=str(copy)))[1] == 6
 
 
 # Stages
@@ -220,6 +224,23 @@ def test_the_whole_command_and_what_comes_after_it(config, photos, tmp_path):
     val = load_checkpoint(out).meta["metrics"]["val"]
     assert f"accuracy {val['accuracy']:.2%}" in measured.stdout
     assert_one_line_error(script("train.py", *arguments), "is not empty")
+
+
+def test_a_dry_run_keeps_nothing(photos, tmp_path):
+    arguments = ["--pretrained", "false", "--backbone", SMALL, "--image-size", 40, "--data-dir", photos, "--dry-run"]
+    config = ROOT / "configs" / "inception_v3.yaml"
+    done = script("train.py", config, *arguments, "--calibration-fraction", 0, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "stage 3" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_fine_tuning_a_run_of_ours_needs_no_other_weights(config, photos, tmp_path):
+    fitting.fit_in_stages(config, load_sets(config), tmp_path / "run")
+    tuned = dataclasses.replace(config, fine_tune=str(tmp_path / "run"), pretrained=True, learning_rate=1e-9, epochs=1)
+    fitting.fit(tuned, load_sets(tuned), tmp_path / "tuned")
+    first, second = (load_checkpoint(tmp_path / name).weights for name in ("run", "tuned"))
+    np.testing.assert_allclose(first["head.0.weight"], second["head.0.weight"], atol=1e-6)
 
 
 def test_it_needs_its_data_folder():
