@@ -2,6 +2,7 @@
 
 python evaluate.py                                 MNIST's test set, the shipped weights
 python evaluate.py photos/ --checkpoint checkpoints/lenet    photos/0/*.png ... photos/9/*.png
+python evaluate.py PHOTOS/val --checkpoint checkpoints/photo_cnn    a network for photos, by its own classes
 python evaluate.py inputs/                         inputs/test/ (labelled) and inputs/check/ (digits and lookalikes)
 python evaluate.py mnist --show 200                one image, with the answer and the truth
 python evaluate.py --json                          one JSON object, for other programs

@@ -5,6 +5,7 @@ python train.py configs/tutorial.yaml --epochs 2   any setting is a flag
 python train.py configs/lenet.yaml --resume        go on with a run that was stopped
 python train.py configs/lenet.yaml --seeds 0 1 2   a run each (those finished are kept), mean and standard deviation
 python train.py configs/extended.yaml --fine-tune checkpoints/shipped/extended --extra inputs/mine     learn a hand
+python train.py configs/photo_cnn.yaml --data-dir PHOTOS     photos, in a folder a class; --preview draws some
 """
 
 import shlex

@@ -247,6 +247,17 @@ def test_it_needs_its_data_folder():
     assert_one_line_error(script("train.py", "configs/inception_v3.yaml"), "is for photos", "--data-dir")
 
 
+def test_paddles_weights_are_those_of_the_backbone(config, monkeypatch):
+    real = getattr(paddle.vision.models, SMALL)
+    paddle.seed(3)
+    published = real(num_classes=1000)
+    network = TransferNet(2, 40, SMALL)
+    monkeypatch.setattr(paddle.vision.models, SMALL, lambda pretrained: published)
+    prepare_backbone(network, dataclasses.replace(config, pretrained=True), resume=False)
+    for name, values in weights_of(network.backbone).items():
+        np.testing.assert_array_equal(values, published.state_dict()[name].numpy())
+
+
 def test_no_backbone_can_be_had(config, monkeypatch):
     def fail(**options):
         raise RuntimeError("a dead host")
