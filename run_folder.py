@@ -1,6 +1,7 @@
 """The folder of a training run: which one it is, and what is kept in it so that any stop can be gone on from."""
 
 import itertools
+import json
 import subprocess
 from dataclasses import asdict
 from functools import cache
@@ -88,6 +89,28 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
 def has_progress(folder: Path) -> bool:
     """Whether there is a run in the folder to go on with; of transfer learning, its first stages are in `HEAD`."""
     return (folder / "last.pdopt").exists() or (folder / HEAD / "last.pdopt").exists()
+
+
+def keep_files(out: Path, parts: dict[str, list[str]]) -> None:
+    """Write which files are in which part into the run's folder; or, of a run that goes on, see that they still are.
+
+    Args:
+        out: the run's folder.
+        parts: the files by part; empty if the data are no files of pictures.
+
+    Raises:
+        InputError: they are others than when the run began.
+    """
+    path = out / FILES
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
+            raise InputError(
+                f"--resume: the pictures have changed since the run in {out} began, and {path} lists them; "
+                "restore them, or start a new run"
+            )
+    elif parts:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(parts, indent=1), encoding="utf-8", errors="surrogateescape")
 
 
 def is_reported(folder: Path) -> bool:

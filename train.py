@@ -39,12 +39,13 @@ from run_folder import (
     find_run,
     has_progress,
     is_reported,
+    keep_files,
     kept_epoch,
     load_history,
     new_run,
     overfit_epoch,
 )
-from training_data import Sets, example_file, keep_files, list_class_names, load_sets
+from training_data import Sets, example_file, list_class_names, list_parts, load_sets
 from transfer import FEATURES
 
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
@@ -97,7 +98,7 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
     if not resume:
         out = new_run(config, name, out)
-    keep_files(config, out)
+    keep_files(out, list_parts(config))
     print(f"run: {out}\n", flush=True)
     try:
         fit_and_report(config, sets, out, resume)

@@ -1,7 +1,6 @@
 """What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
 
 import functools
-import json
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from atomic import replacing
 from augment import FOR_STROKES
 from config import Config
 from data import CLASSES, holds_mnist, load_mnist, load_pictures, split
@@ -19,7 +17,6 @@ from image_folder import list_files, list_image_folder
 from model import DIGIT, input_shape
 from nondigits import make_nondigits
 from pictures import Pictures, read_pictures
-from run_folder import FILES
 
 NO_DIGIT = len(CLASSES)  # label of a picture of none
 _POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
@@ -111,24 +108,11 @@ def example_file(config: Config) -> str | None:
     return str((parts.get("test") or parts["val"])[0][0])
 
 
-def keep_files(config: Config, out: Path) -> None:
-    """Write which files are in which part into the run's folder; or, of a run that goes on, see that they still are.
-
-    Raises:
-        InputError: the data folder has changed since the run began.
-    """
+def list_parts(config: Config) -> dict[str, list[str]]:
+    """The files of each part, sorted; of other data than class folders nothing."""
     if not _is_folder(config.data_dir):
-        return
-    parts = {part: sorted(map(str, paths)) for part, (paths, _) in _split_folder(config).items()}
-    path = out / FILES
-    if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(parts, indent=1), encoding="utf-8", errors="surrogateescape")
-    elif json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
-        raise InputError(
-            f"--resume: {config.data_dir} has changed since the run in {out} began, whose files are in {path}; "
-            "restore them, or start a new run"
-        )
+        return {}
+    return {part: sorted(map(str, paths)) for part, (paths, _) in _split_folder(config).items()}
 
 
 def has_class_folders(config: Config) -> bool:

@@ -163,7 +163,7 @@ def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colours):
     assert sum(map(len, files.values())) == 160
     assert script("train.py", *arguments, "--resume").returncode == 0
     shutil.copy(tmp_path / "data" / "red" / "000.png", tmp_path / "data" / "red" / "new.png")
-    assert_one_line_error(script("train.py", *arguments, "--resume"), "has changed since the run", "files.json")
+    assert_one_line_error(script("train.py", *arguments, "--resume"), "have changed since the run", "files.json")
 
 
 def test_red_is_red(colours):

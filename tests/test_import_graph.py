@@ -39,9 +39,8 @@ LEVELS = [
     {"preprocess"},
     {"data", "checkpoint", "optim", "nondigits", "forms", "figures"},
     {"pictures"},
-    {"classifier", "pseudo_labels", "transfer"},
+    {"classifier", "training_data", "pseudo_labels", "transfer"},
     {"run_folder", "recogniser"},
-    {"training_data"},
     {"report", "fitting"},
     SCRIPTS,
 ]
