@@ -211,7 +211,7 @@ def _make_network(config, classes, resume=False):
     """The network with the weights it starts from (not those, if a run is resumed), and frozen what is not to learn."""
     model = build(config, classes)
     if config.model == "transfer":
-        prepare_backbone(model, config, resume or bool(config.fine_tune))
+        prepare_backbone(model, config, load=not (resume or config.fine_tune))
     if config.fine_tune and not resume:
         start = load_checkpoint(config.fine_tune)
         load_weights(model, start.weights, start.path)

@@ -29,19 +29,19 @@ _LAST_BLOCKS = {
 }
 
 
-def prepare_backbone(network: TransferNet, config: Config, resume: bool) -> None:
+def prepare_backbone(network: TransferNet, config: Config, load: bool = True) -> None:
     """Give the backbone the weights that the config names, and freeze what is not to learn.
 
     Args:
         network: as it was built, with weights by chance.
         config: `weights`, else `pretrained`, say where its weights come from, `unfreeze` what learns.
-        resume: its weights come from a run's progress, and are not needed.
+        load: give it weights; False if it gets those of a run later.
 
     Raises:
         InputError: the file has not the weights of this backbone, or it has no such layer.
         RunError: Paddle's weights cannot be had.
     """
-    if not resume and (config.weights or config.pretrained):
+    if load and (config.weights or config.pretrained):
         source = config.weights or f"Paddle's {config.backbone}"
         found = _read_weights(Path(config.weights)) if config.weights else _download(config.backbone)
         wanted = network.backbone.state_dict()
@@ -51,10 +51,6 @@ def prepare_backbone(network: TransferNet, config: Config, resume: bool) -> None
     else:
         names = config.unfreeze.replace(",", " ").split() or last_block(config.backbone, network.backbone)
     network.freeze_all_but(names)
-    if not resume:
-        print(
-            f"learning: {'all layers' if config.unfreeze == 'all' else 'the head and ' + ' '.join(names)}", flush=True
-        )
 
 
 def last_block(name: str, backbone: paddle.nn.Layer) -> list[str]:

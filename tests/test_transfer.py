@@ -104,7 +104,7 @@ def test_every_layer_learns_where_that_is_asked_for(config, tmp_path):
 def test_a_wrong_setting_is_one_line(config, settings, message):
     config = dataclasses.replace(config, **settings)
     with pytest.raises(InputError, match=message):
-        prepare_backbone(fitting.build(config, ["3", "8"]), config, resume=False)
+        prepare_backbone(fitting.build(config, ["3", "8"]), config)
 
 
 # Where the weights come from
@@ -116,19 +116,19 @@ def test_weights_from_a_file_with_a_top_or_from_a_run_of_ours(config, tmp_path):
     paddle.save(whole.state_dict(), str(tmp_path / "resnet18.pdparams"))
     config = dataclasses.replace(config, backbone="resnet18", weights=str(tmp_path / "resnet18.pdparams"), epochs=1)
     network = fitting.build(config, ["3", "8"])
-    prepare_backbone(network, config, resume=False)
+    prepare_backbone(network, config)
     np.testing.assert_array_equal(network.backbone.conv1.weight.numpy(), whole.conv1.weight.numpy())
 
     fitting.fit_in_stages(config, load_sets(config), tmp_path / "run")
     again = fitting.build(config, list("abc"))
-    prepare_backbone(again, dataclasses.replace(config, weights=str(tmp_path / "run")), resume=False)
+    prepare_backbone(again, dataclasses.replace(config, weights=str(tmp_path / "run")))
     kept = load_checkpoint(tmp_path / "run").weights
     for name, values in weights_of(again.backbone).items():
         np.testing.assert_array_equal(values, kept[f"backbone.{name}"])
 
     other = dataclasses.replace(config, backbone=SMALL)
     with pytest.raises(InputError, match=r"not weights of ShuffleNetV2: .* is missing"):
-        prepare_backbone(fitting.build(other, ["3", "8"]), other, resume=False)
+        prepare_backbone(fitting.build(other, ["3", "8"]), other)
 
 
 def test_weights_that_cannot_be_downloaded_end_in_one_line(photos, tmp_path):
@@ -253,7 +253,7 @@ def test_paddles_weights_are_those_of_the_backbone(config, monkeypatch):
     published = real(num_classes=1000)
     network = TransferNet(2, 40, SMALL)
     monkeypatch.setattr(paddle.vision.models, SMALL, lambda pretrained: published)
-    prepare_backbone(network, dataclasses.replace(config, pretrained=True), resume=False)
+    prepare_backbone(network, dataclasses.replace(config, pretrained=True))
     for name, values in weights_of(network.backbone).items():
         np.testing.assert_array_equal(values, published.state_dict()[name].numpy())
 
@@ -265,4 +265,4 @@ def test_no_backbone_can_be_had(config, monkeypatch):
     network = TransferNet(2, 40, SMALL)
     monkeypatch.setattr(paddle.vision.models, SMALL, fail)
     with pytest.raises(RunError, match="cannot be had"):
-        prepare_backbone(network, dataclasses.replace(config, pretrained=True), resume=False)
+        prepare_backbone(network, dataclasses.replace(config, pretrained=True))
