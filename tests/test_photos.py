@@ -4,6 +4,10 @@ import csv
 import dataclasses
 import json
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -169,3 +173,43 @@ def test_photos_are_turned_mirrored_and_filled():
     first = augment(photos, np.random.default_rng(1), rotation=45)
     one = augment(np.ascontiguousarray(photos[..., 1]), np.random.default_rng(1), rotation=45)
     np.testing.assert_array_equal(first[..., 1], one)
+
+
+ANTS_BEES = ROOT.parent / "shared" / "data" / "ants_bees"
+
+
+@pytest.mark.skipif(not ANTS_BEES.is_dir(), reason="needs photos that are not shipped")
+def test_real_photos_in_little_memory(tmp_path):
+    command = [
+        ROOT / "train.py",
+        "configs/photo_cnn.yaml",
+        "--data-dir",
+        ANTS_BEES,
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "a",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory_of_tree(process.pid))
+        time.sleep(0.05)
+    assert process.returncode == 0
+    left_out = [line for line in process.stderr.read().splitlines() if line.startswith("left out: ")]
+    assert len(left_out) == 1
+    assert "imageNotFound.gif" in left_out[0]
+    assert load_checkpoint(tmp_path / "a").meta["metrics"]["val"]["images"] == 153
+    assert 100e6 < peak < 2e9
+
+
+def memory_of_tree(pid):
+    """Bytes of a process and those it has started, what they share counted once (Linux)."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        share = int(re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
+    except (OSError, TypeError):  # it has just ended
+        return 0
+    return 1024 * share + sum(map(memory_of_tree, map(int, children)))
