@@ -13,7 +13,7 @@ train: .venv/installed ## set up, get MNIST, train LeNet into checkpoints/lenet 
 	$(PY) train.py configs/lenet.yaml --out $(RUN) $(if $(wildcard $(RUN)/last.pdopt),--resume)
 	$(PY) predict.py examples/7_scan.png --checkpoint $(RUN)
 
-test: .venv/installed-dev ## set up for development and run every test (about twenty minutes; the slow ones train on all of MNIST)
+test: .venv/installed-dev ## set up for development and run every test (about twenty-five minutes; the slow ones train on all of MNIST)
 	$(PY) -m pytest
 
 test-fast: .venv/installed-dev ## the tests without the slow ones
