@@ -34,7 +34,7 @@ def fit(
     sets: Sets,
     out: Path,
     resume: bool = False,
-    make_network: Callable[[], paddle.nn.Layer] | None = None,
+    start: Callable[[], paddle.nn.Layer] | None = None,
     first: dict | None = None,
 ) -> list[dict]:
     """Train, writing `best` and `last` to `out` after each epoch.
@@ -45,7 +45,7 @@ def fit(
         out: the run's folder.
         resume: go on from `out/last.pdopt`, with the same data to the same weights bit for bit as if the run had never
             stopped.
-        make_network: makes the network with the weights it starts from; None for the config's own.
+        start: makes the network with the weights it starts from; None for what the config says.
         first: the row of an epoch 0, of the network as it is made, if that has been measured.
 
     Returns:
@@ -58,7 +58,7 @@ def fit(
     # The optimizer keys its state by generated names: the guard makes them the same in every run of one process.
     with paddle.utils.unique_name.guard():
         paddle.seed(config.seed)
-        model = make_network() if make_network else _make_network(config, sets.classes, resume)
+        model = start() if start else make_network(config, sets.classes, resume)
         schedule = make_schedule(config, steps_per_epoch=math.ceil(len(sets.train[1]) / config.batch_size))
         optimizer = make_optimizer(config, schedule, model)
         average = WeightAverage(model, config.ema_decay, _NEW_SHARE if config.fine_tune else 1.0)
@@ -169,7 +169,7 @@ def fit_in_stages(
         return fit(config, sets, out, resume)
     with paddle.utils.unique_name.guard():
         paddle.seed(config.seed)
-        network = _make_network(config, sets.classes)
+        network = make_network(config, sets.classes)
     print("\nstage 1: features")
     features = {
         name: (bottleneck_features(network, images, name, features_folder), labels)
@@ -189,12 +189,12 @@ def fit_in_stages(
         f"{first['epoch']}\n"
     )
 
-    def make_network():
-        joined = _make_network(config, sets.classes)
+    def join():
+        joined = make_network(config, sets.classes)
         load_weights(joined.head, load_checkpoint(stage).weights, stage)
         return joined
 
-    return fit(config, sets, out, False, make_network, first | {"epoch": 0})
+    return fit(config, sets, out, False, join, first | {"epoch": 0})
 
 
 def build(config: Config, classes: list[str]) -> paddle.nn.Layer:
@@ -207,7 +207,7 @@ def amounts(config: Config) -> dict[str, float]:
     return {name: getattr(config, name) for name in AMOUNTS}
 
 
-def _make_network(config, classes, resume=False):
+def make_network(config: Config, classes: list[str], resume: bool = False) -> paddle.nn.Layer:
     """The network with the weights it starts from (not those, if a run is resumed), and frozen what is not to learn."""
     model = build(config, classes)
     if config.model == "transfer":

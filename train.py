@@ -28,7 +28,7 @@ from augment import augment
 from checkpoint import load_checkpoint
 from config import FIELDS, Config, add_flags, load_config, read_settings
 from errors import ArgumentParser, InputError, run
-from fitting import amounts, build, fit, fit_in_stages
+from fitting import amounts, build, fit, fit_in_stages, make_network
 from metrics import format_spread
 from model import count_parameters, input_shape, options_of
 from report import MEANINGS_FILE, calibrate, report, write_meanings
@@ -93,9 +93,11 @@ def main(argv: list[str] | None = None) -> None:
 def train_run(config: Config, name: str, out: Path | None, resume: bool, device: str) -> Path:
     """A whole run, as `main` describes it; returns its folder. Ctrl-C ends the process with how to go on."""
     sets = load_sets(config)
-    parameters = count_parameters(build(config, sets.classes))
+    network = make_network(config, sets.classes, resume)  # before there is a folder: its weights may not be to be had
+    learning, parameters = count_parameters(network), count_parameters(build(config, sets.classes))
     output_file(MEANINGS_FILE)
-    print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", flush=True)
+    print(f"{config.to_yaml()}device: {paddle.device.get_device()}\nparameters: {parameters:,}", end="")
+    print(f", of which {learning:,} learn" if learning < parameters else "", flush=True)
     if not resume:
         out = new_run(config, name, out)
     keep_files(out, list_parts(config))

@@ -1,6 +1,7 @@
 """Transfer learning: what is frozen stays, features are computed once, any stop can be gone on from."""
 
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -137,6 +138,7 @@ def test_weights_that_cannot_be_downloaded_end_in_one_line(photos, tmp_path):
         HOME=str(tmp_path), HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9",
     )  # fmt: skip
     assert_one_line_error(done, "Paddle's weights of inception_v3 cannot be had", "--weights FILE", status=1)
+    assert not any((tmp_path / "run").iterdir()), "no run has begun"
 
 
 # Features
@@ -206,6 +208,7 @@ def test_the_whole_command_and_what_comes_after_it(config, photos, tmp_path):
     ]  # fmt: skip
     done = script("train.py", *arguments)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"^parameters: [\d,]+, of which [\d,]+ learn$", done.stdout, re.MULTILINE)
     for line in (
         "stage 1: features",
         "stage 2: the head alone",
