@@ -138,7 +138,7 @@ def test_five_drawings_a_digit_halve_the_errors_on_a_writers_others(taught):
 
 @pytest.mark.slow
 @pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="0.08 on the test set; training images held out gain 0.04"
+    strict=True, raises=AssertionError, reason="0.09 on the test set; training images held out gain 0.04"
 )
 def test_a_hand_that_is_learnt_costs_mnist_at_most_a_twentieth_of_a_point(taught):
     assert np.mean(taught[2]) <= 0.0005
