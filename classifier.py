@@ -179,8 +179,8 @@ class Classifier:
         trusted, is_digit = self.calibration.accepts(logits), self.calibration.is_digit(logits)
         answers = []
         shown = images if self.reads_digits else [None] * len(logits)
+        foreign = NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
         for image, row, sure, digit in zip(shown, probs, trusted, is_digit, strict=True):
-            foreign = NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
             reason = None if sure else LOW_CONFIDENCE if digit else foreign
             if reason and self.reads_digits and count_figures(image) > 1:
                 reason = SEVERAL_DIGITS

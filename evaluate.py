@@ -20,12 +20,11 @@ import plots
 from atomic import csv_file, output_folder, write_csv
 from data import find_images, holds_mnist, load_mnist, load_pictures, to_input
 from errors import ArgumentParser, InputError, run
-from metrics import choose_answers, confusion_matrix, format_confusions, format_report, score, softmax
+from metrics import confusion_matrix, format_confusions, format_report, score, softmax
 from runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
 CHECK_COLUMNS = ("path", "part", "label", "confidence", "trusted", "reason")
-_SHOWN = 40  # pictures on a sheet
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,11 +75,7 @@ def evaluate_labelled(classifier, args) -> None:
     title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"
     figures = {"confusion": plots.confusion(confusion, classes, title)}
     probs = trust.probs(logits) if trust else softmax(logits)
-    for name, right in (("mistakes", False), ("right", True)):
-        chosen = choose_answers(labels, probs, right, _SHOWN)
-        count = sum(row["right"] == right for row in rows)
-        said = f"{args.data}: {len(chosen)} of {count} {'right' if right else 'mistakes, the surest first'}"
-        figures[name] = plots.answers(images[chosen], labels[chosen], probs[chosen], classes, said)
+    figures |= plots.answers(images, labels, probs, classes, args.data)
     if trust:
         figures["trust"] = plots.trust(*calibration.trust_curves(trust, logits, labels), title)
     for name, figure in figures.items():

@@ -188,13 +188,8 @@ def fit_in_stages(
         f"\nstage 3: the head and {' '.join(network.learning)}, {config.epochs} epochs; epoch 0 is stage 2's "
         f"{first['epoch']}\n"
     )
-
-    def join():
-        joined = make_network(config, sets.classes)
-        load_weights(joined.head, load_checkpoint(stage).weights, stage)
-        return joined
-
-    return fit(config, sets, out, False, join, first | {"epoch": 0})
+    load_weights(network.head, load_checkpoint(stage).weights, stage)
+    return fit(config, sets, out, False, lambda: network, first | {"epoch": 0})
 
 
 def build(config: Config, classes: list[str]) -> paddle.nn.Layer:

@@ -54,10 +54,11 @@ def list_image_folder(folder: Path) -> ImageFolder:
             f"data folder {found['train']}: has {len(classes)} class folders, two at least are wanted, with pictures "
             "in them; or the files of a set of MNIST's form (mnist.npz, or the four idx files)"
         )
-    empty = [name for name in classes if not list_files(found["train"] / name)]
-    if empty:
-        raise InputError(f"data folder {found['train']}: there is nothing in {empty[0]}/")
-    return ImageFolder(classes, {part: list_classes(path, classes) for part, path in found.items() if path})
+    parts = {part: list_classes(path, classes) for part, path in found.items() if path}
+    counts = np.bincount(parts["train"][1], minlength=len(classes))
+    if not counts.all():
+        raise InputError(f"data folder {found['train']}: there is nothing in {classes[int(counts.argmin())]}/")
+    return ImageFolder(classes, parts)
 
 
 def list_classes(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:

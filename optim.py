@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import paddle
@@ -20,17 +19,18 @@ def make_loss(config: Config, counts: np.ndarray) -> Callable:
         counts: int [C], images a class. With `class_weights: balanced` an image counts by the mean over the classes,
             divided by that of its own; one whose label is C, of no class, counts 1.
     """
-    weights = counts.mean() / np.maximum(counts, 1) if config.class_weights == "balanced" else np.ones(len(counts))
-    weights = np.append(weights, 1).astype(np.float32)
+    balanced = config.class_weights == "balanced"
+    reduction = "none" if balanced else "mean"
+    weights = np.append(counts.mean() / np.maximum(counts, 1), 1).astype(np.float32)
 
-    def loss(logits, targets, labels, reduction="none"):
+    def loss(logits, targets, labels):
         if config.loss == "mse":
             losses = F.mse_loss(F.softmax(logits), targets, reduction)
         else:
             losses = F.cross_entropy(logits, targets, soft_label=True, reduction=reduction)
-        return losses if reduction == "mean" else (losses.mean(1) * paddle.to_tensor(weights[labels])).mean()
+        return (losses.mean(1) * paddle.to_tensor(weights[labels])).mean() if balanced else losses
 
-    return loss if config.class_weights == "balanced" else partial(loss, reduction="mean")
+    return loss
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.LRScheduler:

@@ -10,7 +10,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from atomic import replacing
+from metrics import choose_answers
 
+_SHOWN = 40  # images on a sheet of answers
 _BARS = 12  # classes with a bar, the most probable ones
 _BLUE, _ORANGE, _GREY = "#1f77b4", "#ff7f0e", "#888888"
 
@@ -153,14 +155,26 @@ def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
     return figure
 
 
-def answers(images: np.ndarray, labels: np.ndarray, probs: np.ndarray, classes: list[str], title: str) -> Figure:
-    """A sheet of images [N, H, W] or RGB [N, H, W, 3], each with its true class, and what it is read as, how surely."""
-    captions = []
-    for label, row in zip(labels, probs, strict=True):
-        best = int(row.argmax())
-        said = f"{classes[label]}" if best == label else f"{classes[label]} read as {classes[best]}"
-        captions.append(f"{said}\n{row[best]:.1%}")
-    return sheet(images, captions, title)
+def answers(images, labels: np.ndarray, probs: np.ndarray, classes: list[str], title: str) -> dict[str, Figure]:
+    """Two sheets, `right` and `mistakes`, the surest first: each image with its class, what it is read as, how surely.
+
+    Args:
+        images: [N, H, W] or RGB [N, H, W, 3], an array or what can be indexed like one.
+        labels: int [N].
+        probs: float [N, C].
+        classes: the class names.
+        title: what was measured.
+    """
+    figures = {}
+    for name, right in (("right", True), ("mistakes", False)):
+        chosen = choose_answers(labels, probs, right, _SHOWN)
+        captions = []
+        for label, row in zip(labels[chosen], probs[chosen], strict=True):
+            said = classes[label] if right else f"{classes[label]} read as {classes[int(row.argmax())]}"
+            captions.append(f"{said}\n{row.max():.1%}")
+        count = int(((probs.argmax(1) == labels) == right).sum())
+        figures[name] = sheet(images[chosen], captions, f"{title}: {len(chosen)} of {count} {name}, the surest first")
+    return figures
 
 
 def sheet(images: np.ndarray, captions: list[str], title: str, columns: int = 8) -> Figure:

@@ -104,8 +104,10 @@ def _print_one(row, classes):
         return
     print()
     width = max(map(len, classes))
-    likely = sorted(zip(classes, row["probs"], strict=True), key=lambda pair: -pair[1])[:_SHOWN]
-    for name, prob in likely if len(classes) > _SHOWN else zip(classes, row["probs"], strict=True):
+    shown = list(zip(classes, row["probs"], strict=True))
+    if len(shown) > _SHOWN:
+        shown = sorted(shown, key=lambda pair: -pair[1])[:_SHOWN]
+    for name, prob in shown:
         print(f"  {name:{width}}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
 
 

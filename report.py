@@ -10,12 +10,11 @@ from calibration import Calibration
 from checkpoint import load_checkpoint, save_meta
 from classifier import load_network
 from config import Config
-from metrics import choose_answers, confusion_matrix, format_confusions, format_report, score, softmax
+from metrics import confusion_matrix, format_confusions, format_report, score, softmax
 from model import predict_logits
 from pictures import input_batches
 from training_data import Sets, has_class_folders, load_test
 
-_SHOWN = 40  # pictures on a sheet
 MEANINGS_FILE = Path("outputs") / "data.json"
 
 
@@ -71,7 +70,7 @@ def report(config: Config, sets: Sets, out: Path, limit: int | None = None) -> N
             metrics["test"] = measured
         else:
             metrics |= {"val": measured, "test": None}
-        if has_class_folders(config):
+        if has_class_folders(config.data_dir):
             probs = trust.probs(logits) if trust else softmax(logits)
             _show_answers(images, labels, probs, classes, f"{out}, {'test' if test else 'val'}", out)
         save_meta(best.path, best.meta)
@@ -90,12 +89,7 @@ def _show_answers(images, labels, probs, classes, title, out):
     confusion = confusion_matrix(labels, probs.argmax(1), len(classes))
     print(f"\n{format_confusions(confusion, classes)}")
     plots.save(plots.confusion(confusion, classes, title), out / "confusion.png")
-    for name, right in (("right", True), ("mistakes", False)):
-        chosen = choose_answers(labels, probs, right, _SHOWN)
-        count = int(((probs.argmax(1) == labels) == right).sum())
-        figure = plots.answers(
-            images[chosen], labels[chosen], probs[chosen], classes, f"{title}: {len(chosen)} of {count} {name}"
-        )
+    for name, figure in plots.answers(images, labels, probs, classes, title).items():
         plots.save(figure, out / f"{name}.png")
 
 

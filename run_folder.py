@@ -91,26 +91,26 @@ def has_progress(folder: Path) -> bool:
     return (folder / "last.pdopt").exists() or (folder / HEAD / "last.pdopt").exists()
 
 
-def keep_files(out: Path, parts: dict[str, list[str]]) -> None:
+def keep_files(out: Path, parts: dict[str, list[str]], resume: bool) -> None:
     """Write which files are in which part into the run's folder; or, of a run that goes on, see that they still are.
 
     Args:
         out: the run's folder.
         parts: the files by part; empty if the data are no files of pictures.
+        resume: whether the run goes on.
 
     Raises:
         InputError: they are others than when the run began.
     """
     path = out / FILES
-    if path.exists():
-        if json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
-            raise InputError(
-                f"--resume: the pictures have changed since the run in {out} began, and {path} lists them; "
-                "restore them, or start a new run"
-            )
-    elif parts:
+    if not resume:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(parts, indent=1), encoding="utf-8", errors="surrogateescape")
+    elif path.exists() and json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
+        raise InputError(
+            f"--resume: the pictures have changed since the run in {out} began, and {path} lists them; "
+            "restore them, or start a new run"
+        )
 
 
 def is_reported(folder: Path) -> bool:

@@ -45,7 +45,7 @@ from run_folder import (
     new_run,
     overfit_epoch,
 )
-from training_data import Sets, example_file, list_class_names, list_parts, load_sets
+from training_data import Sets, example_file, has_class_folders, list_class_names, list_parts, load_sets
 from transfer import FEATURES
 
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
@@ -100,7 +100,8 @@ def train_run(config: Config, name: str, out: Path | None, resume: bool, device:
     print(f", of which {learning:,} learn" if learning < parameters else "", flush=True)
     if not resume:
         out = new_run(config, name, out)
-    keep_files(out, list_parts(config))
+    if has_class_folders(config.data_dir):
+        keep_files(out, list_parts(config), resume)
     print(f"run: {out}\n", flush=True)
     try:
         fit_and_report(config, sets, out, resume)

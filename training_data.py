@@ -54,7 +54,7 @@ def load_sets(config: Config, limit: int | None = None) -> Sets:
     classes = list_class_names(config)
     _check_settings(config, classes)
     read = _Reader(config, limit)
-    if _is_folder(config.data_dir):
+    if has_class_folders(config.data_dir):
         files = _split_folder(config)
         parts = {name: read(*files[name]) for name in ("train", "val", "calibration") if name in files}
         empty = np.flatnonzero(np.bincount(parts["train"][1], minlength=len(classes)) == 0)
@@ -73,7 +73,7 @@ def load_sets(config: Config, limit: int | None = None) -> Sets:
         }
     counts = (f"{len(labels):,} {name}" for name, (_, labels) in parts.items())
     print(f"images: {', '.join(counts)}", flush=True)
-    if has_class_folders(config):
+    if has_class_folders(config.data_dir):
         print(_class_counts(classes, parts["train"][1], config), flush=True)
     extra, unlabelled = None, None
     if config.extra:
@@ -88,7 +88,7 @@ def load_sets(config: Config, limit: int | None = None) -> Sets:
 
 def load_test(config: Config, limit: int | None = None) -> Part | None:
     """The test images and their labels; None if the data has none. Not more of them than `limit`."""
-    if not _is_folder(config.data_dir):
+    if not has_class_folders(config.data_dir):
         images, labels = load_mnist("test", config.data_dir)
         return images[:limit], labels[:limit]
     files = _split_folder(config)
@@ -97,27 +97,25 @@ def load_test(config: Config, limit: int | None = None) -> Part | None:
 
 def list_class_names(config: Config) -> list[str]:
     """The class names of the config's data, in the order of the labels."""
-    return _list_once(config.data_dir).classes if _is_folder(config.data_dir) else list(CLASSES)
+    return _list_once(config.data_dir).classes if has_class_folders(config.data_dir) else list(CLASSES)
 
 
 def example_file(config: Config) -> str | None:
     """A picture to try the network with: of class folders, the first that is not trained on; None of other data."""
-    if not _is_folder(config.data_dir):
+    if not has_class_folders(config.data_dir):
         return None
     parts = _split_folder(config)
     return str((parts.get("test") or parts["val"])[0][0])
 
 
 def list_parts(config: Config) -> dict[str, list[str]]:
-    """The files of each part, sorted; of other data than class folders nothing."""
-    if not _is_folder(config.data_dir):
-        return {}
+    """The files of each part of class folders, sorted."""
     return {part: sorted(map(str, paths)) for part, (paths, _) in _split_folder(config).items()}
 
 
-def has_class_folders(config: Config) -> bool:
-    """Whether the config's data are folders of pictures; else they are MNIST, or of its form."""
-    return _is_folder(config.data_dir)
+def has_class_folders(data_dir: str) -> bool:
+    """Whether it is a folder of class folders; else it is MNIST, or has files of that form."""
+    return bool(data_dir) and not holds_mnist(Path(data_dir))
 
 
 def make_beside(config: Config, sets: Sets) -> list[tuple[np.ndarray, np.ndarray, int]]:
@@ -169,11 +167,6 @@ def _list_once(folder):
     return list_image_folder(Path(folder))
 
 
-def _is_folder(data_dir):
-    """Whether it has class folders; else it is MNIST, or has files of that form."""
-    return bool(data_dir) and not holds_mnist(Path(data_dir))
-
-
 def _split_folder(config):
     """Files and labels by part: by the folders that there are, and what they leave open by chance."""
     folder = _list_once(config.data_dir)
@@ -202,7 +195,7 @@ def _split_folder(config):
 
 
 def _load_unlabelled(folder, read, limit):
-    if not _is_folder(folder):
+    if not has_class_folders(folder):
         images, _ = load_mnist("train", folder)
         return images[:limit]
     if not Path(folder).is_dir():
@@ -214,13 +207,14 @@ def _load_unlabelled(folder, read, limit):
 
 
 def _check_settings(config, classes):
-    if input_shape(config.model, asdict(config)) != DIGIT:
-        if not _is_folder(config.data_dir):
+    for_photos = input_shape(config.model, asdict(config)) != DIGIT
+    if for_photos:
+        if not has_class_folders(config.data_dir):
             raise InputError(f"model '{config.model}' is for photos; name a folder with class folders by --data-dir")
         wrong = [name for name in FOR_STROKES if getattr(config, name)]
         if wrong:
             raise InputError(f"{', '.join(wrong)}: for digits, and '{config.model}' is for photos; set to 0")
-    if classes != list(CLASSES) or input_shape(config.model, asdict(config)) != DIGIT:
+    if for_photos or classes != list(CLASSES):
         wrong = [name for name in ("forms", "non_digits", "extra") if getattr(config, name)]
         if wrong:
             flags = " ".join(f"--{name.replace('_', '-')} {'' if name == 'extra' else '0'}" for name in wrong)

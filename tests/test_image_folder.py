@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from conftest import assert_one_line_error, script
@@ -105,8 +106,6 @@ def test_no_such_folder(tmp_path):
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory):
     """100 red and 60 blue pictures, 8x8, each of a brightness of its own."""
-    import cv2
-
     folder = tmp_path_factory.mktemp("colours")
     for name, channel, count in (("blue", 0, 60), ("red", 2, 100)):
         (folder / name).mkdir()
@@ -164,6 +163,14 @@ def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colours):
     assert script("train.py", *arguments, "--resume").returncode == 0
     shutil.copy(tmp_path / "data" / "red" / "000.png", tmp_path / "data" / "red" / "new.png")
     assert_one_line_error(script("train.py", *arguments, "--resume"), "have changed since the run", "files.json")
+
+
+def test_what_a_run_stopped_at_its_start_has_left_binds_no_new_one(tmp_path, colours):
+    (tmp_path / "files.json").write_text('{"train": ["of", "another", "folder"]}')
+    settings = ["--image-size", 17, "--data-dir", colours, "--epochs", 1, "--out", tmp_path]
+    done = script("train.py", "configs/photo_cnn.yaml", *settings)
+    assert done.returncode == 0, done.stderr
+    assert sum(map(len, json.loads((tmp_path / "files.json").read_text()).values())) == 160
 
 
 def test_red_is_red(colours):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 from conftest import ROOT, assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
@@ -140,8 +141,6 @@ def test_memory_changes_nothing_and_a_resumed_run_ends_with_the_same_bits(photos
 
 
 def test_balanced_weights_let_each_class_count_as_much():
-    import paddle
-
     counts = np.array([30, 10])
     labels = np.array([0, 0, 0, 1, 2])  # the last is of no class
     logits = paddle.to_tensor(np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32))

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import re
 
+import cv2
 import numpy as np
 import pytest
 from conftest import assert_same, sets_of, state, stopped_after
@@ -116,8 +117,6 @@ def test_the_labels_that_lie_beside_the_images_are_not_used(learning, small_data
 
 
 def test_a_folder_of_pictures_without_labels(learning, tmp_path):
-    import cv2
-
     images, _ = load_mnist("train", learning.data_dir)
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for number in range(5):

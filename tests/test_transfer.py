@@ -44,6 +44,13 @@ def weights_of(network):
     return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
+def first_weights(config, classes):
+    """Those that a run of this config begins with."""
+    with paddle.utils.unique_name.guard():
+        paddle.seed(config.seed)
+        return weights_of(fitting.build(config, classes))
+
+
 # The backbones, and what of them learns
 
 
@@ -61,9 +68,7 @@ def weights_of(network):
 def test_exactly_the_last_block_and_the_head_change(config, tmp_path, backbone, size, learning):
     config = dataclasses.replace(config, backbone=backbone, image_size=size, epochs=1, head_epochs=1)
     sets = load_sets(config)
-    with paddle.utils.unique_name.guard():
-        paddle.seed(config.seed)
-        before = weights_of(fitting.build(config, sets.classes))
+    before = first_weights(config, sets.classes)
     fitting.fit_in_stages(config, sets, tmp_path / "run")
     joined = load_checkpoint(tmp_path / "run" / "head").weights
     after = load_checkpoint(tmp_path / "run" / "last.pdparams").weights
@@ -82,9 +87,7 @@ def test_exactly_the_last_block_and_the_head_change(config, tmp_path, backbone, 
 def test_every_layer_learns_where_that_is_asked_for(config, tmp_path):
     config = dataclasses.replace(config, unfreeze="all", head_epochs=0, epochs=1)
     sets = load_sets(config)
-    with paddle.utils.unique_name.guard():
-        paddle.seed(config.seed)
-        before = weights_of(fitting.build(config, sets.classes))
+    before = first_weights(config, sets.classes)
     fitting.fit(config, sets, tmp_path / "run")
     after = load_checkpoint(tmp_path / "run" / "last.pdparams").weights
     assert all((after[name] != values).any() for name, values in before.items() if name.endswith("weight"))
