@@ -24,7 +24,7 @@ lint: .venv/installed-dev ## ruff, as CI runs it
 	.venv/bin/ruff format --check .
 
 benchmark: .venv/installed ## our speed beside the tutorial's, predict.py beside a bare import of Paddle, the window (apt's xvfb and xdotool)
-	$(PY) benchmark.py
+	$(PY) -m benchmarks.speed
 
 pictures: .venv/installed ## draw the pictures in the README anew (that of the window needs apt's xvfb and xdotool)
 	$(PY) predict.py examples/7_scan.png --show

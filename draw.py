@@ -16,14 +16,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atomic import output_folder, replacing
-from calibration import NOT_A_DIGIT
-from canvas import Canvas
-from display import check_windows, gui
-from errors import ArgumentParser, InputError, run
-from panel import CANVAS, Digit, View, compose, least_sure, number, percent
-from recogniser import Recogniser
-from runtime import DEVICES
+from digits.cli import ArgumentParser, InputError, run
+from digits.evaluation.calibration import NOT_A_DIGIT
+from digits.files import output_folder, replacing
+from digits.runtime import DEVICES
+from digits.window.canvas import Canvas
+from digits.window.display import check_windows, gui
+from digits.window.panel import CANVAS, Digit, View, compose, least_sure, number, percent
+from digits.window.recognizer import Recogniser
 
 ROOT = Path(__file__).resolve().parent
 LABELLED, UNLABELLED = Path("inputs/mine"), Path("outputs/drawings")  # where drawings are saved, below ROOT

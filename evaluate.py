@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-import calibration
-import plots
-from atomic import csv_file, output_folder, write_csv
-from data import find_images, holds_mnist, load_mnist, load_pictures, to_input
-from errors import ArgumentParser, InputError, run
-from metrics import confusion_matrix, format_confusions, format_report, score, softmax
-from runtime import DEVICES, tune_cpu
+from digits.cli import ArgumentParser, InputError, run
+from digits.data.mnist import find_images, holds_mnist, load_mnist, load_pictures, to_input
+from digits.evaluation import calibration, plots
+from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score, softmax
+from digits.files import csv_file, output_folder, write_csv
+from digits.runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
 CHECK_COLUMNS = ("path", "part", "label", "confidence", "trusted", "reason")
@@ -30,7 +29,9 @@ CHECK_COLUMNS = ("path", "part", "label", "confidence", "trusted", "reason")
 def main(argv: list[str] | None = None) -> None:
     args = _parse(argv)
     tune_cpu()
-    from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
+    from digits.evaluation.classifier import (
+        Classifier,  # imports paddle, which takes longer than all the rest: not before it is needed
+    )
 
     classifier = Classifier(args.checkpoint, args.device)
     folder = Path(args.data)

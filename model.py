@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from errors import InputError, suggest
+from digits.cli import InputError, suggest
 
 DIGIT = (1, 28, 28)  # channels, height, width of MNIST's form
 

@@ -11,12 +11,12 @@ import json
 import sys
 from pathlib import Path
 
-from atomic import csv_file, write_csv
-from calibration import BLANK, LOW_CONFIDENCE
-from data import find_images
-from errors import ArgumentParser, InputError, run
-from preprocess import read_image
-from runtime import DEVICES, tune_cpu
+from digits.cli import ArgumentParser, InputError, run
+from digits.data.mnist import find_images
+from digits.evaluation.calibration import BLANK, LOW_CONFIDENCE
+from digits.files import csv_file, write_csv
+from digits.imaging.mnist_format import read_image
+from digits.runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
 _SHOWN = 12  # classes of which the probability is printed, the most probable ones
@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     args = _parse(argv)
     paths = find_images(args.paths)
     tune_cpu()
-    from classifier import Classifier  # imports paddle, which takes longer than all the rest: not before it is needed
+    from digits.evaluation.classifier import (
+        Classifier,  # imports paddle, which takes longer than all the rest: not before it is needed
+    )
 
     classifier = Classifier(args.checkpoint, args.device)
     rows = (_predict_many if args.many else _predict_single)(classifier, paths, args)
@@ -165,7 +167,7 @@ def _names(rows):
 def _show(row, classes, name):
     if row["seen"] is None:
         return
-    import plots  # matplotlib, for --show only
+    from digits.evaluation import plots  # matplotlib, for --show only
 
     _save(
         plots.prediction(_read_rgb(row), row["seen"], row["probs"], classes, _in_words(row)), f"{name}_prediction.png"
@@ -173,7 +175,7 @@ def _show(row, classes, name):
 
 
 def _show_page(page, name):
-    import plots
+    from digits.evaluation import plots
 
     marks = [_mark(figure) for figure in page["figures"]]
     boxes = [figure["box"] for figure in page["figures"]]
@@ -186,7 +188,7 @@ def _read_rgb(row):
 
 
 def _save(figure, name):
-    import plots
+    from digits.evaluation import plots
 
     path = Path("outputs") / name
     plots.save(figure, path)

@@ -16,23 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime import DEVICES, choose_device, tune_cpu
+from digits.runtime import DEVICES, choose_device, tune_cpu
 
 tune_cpu()  # before paddle is imported: that is when MKL reads it
 
 import paddle
 
-import plots
-from atomic import output_file
-from augment import augment
-from checkpoint import load_checkpoint
-from config import FIELDS, Config, add_flags, load_config, read_settings
-from errors import ArgumentParser, InputError, run
-from fitting import amounts, build, fit, fit_in_stages, make_network
-from metrics import format_spread
-from model import count_parameters, input_shape, options_of
-from report import MEANINGS_FILE, calibrate, report, write_meanings
-from run_folder import (
+from digits.cli import ArgumentParser, InputError, run
+from digits.config import FIELDS, Config, add_flags, load_config, read_settings
+from digits.data.augment import augment
+from digits.data.splits import Sets, example_file, has_class_folders, list_class_names, list_parts, load_sets
+from digits.evaluation import plots
+from digits.evaluation.metrics import format_spread
+from digits.files import output_file
+from digits.networks.checkpoint import load_checkpoint
+from digits.training.fitting import amounts, build, fit, fit_in_stages, make_network
+from digits.training.report import MEANINGS_FILE, calibrate, report, write_meanings
+from digits.training.run_folder import (
     HEAD,
     RUNS,
     check_free,
@@ -45,8 +45,8 @@ from run_folder import (
     new_run,
     overfit_epoch,
 )
-from training_data import Sets, example_file, has_class_folders, list_class_names, list_parts, load_sets
-from transfer import FEATURES
+from digits.training.transfer import FEATURES
+from model import count_parameters, input_shape, options_of
 
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
 # these.

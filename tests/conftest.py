@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-import fitting
-from checkpoint import load_checkpoint, read_state
-from config import Config
-from data import CLASSES, load_mnist, split
-from training_data import Sets
+from digits.config import Config
+from digits.data.mnist import CLASSES, load_mnist, split
+from digits.data.splits import Sets
+from digits.networks.checkpoint import load_checkpoint, read_state
+from digits.training import fitting
 
 ROOT = Path(__file__).resolve().parent.parent
 

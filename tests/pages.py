@@ -203,7 +203,7 @@ def _clouds(rng, size, scale):
 
 def main(folder: str) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from data import load_mnist
+    from digits.data.mnist import load_mnist
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     for number, (pen, page) in enumerate(draw_pages(3, load_mnist("train"))):

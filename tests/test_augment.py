@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from augment import augment
+from digits.data.augment import augment
 
 
 def dot(x, y):

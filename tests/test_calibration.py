@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-import calibration
-from calibration import (
+from digits.evaluation import calibration
+from digits.evaluation.calibration import (
     Calibration,
     binomial_upper_bound,
     calibrate,
@@ -16,7 +16,7 @@ from calibration import (
     measure,
     reliability,
 )
-from metrics import softmax
+from digits.evaluation.metrics import softmax
 
 
 def sampled(count, temperature, rng, spread=3):

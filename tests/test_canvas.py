@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import count_pieces
 
-from canvas import Canvas
+from digits.window.canvas import Canvas
 
 SIDE = 448
 

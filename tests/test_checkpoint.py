@@ -10,9 +10,16 @@ import numpy as np
 import paddle
 import pytest
 
-from atomic import replacing
-from checkpoint import load_checkpoint, load_weights, read_state, read_weights, save_checkpoint, save_state
-from errors import InputError
+from digits.cli import InputError
+from digits.files import replacing
+from digits.networks.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    read_state,
+    read_weights,
+    save_checkpoint,
+    save_state,
+)
 from model import LeNet
 
 META = {"model": {"name": "lenet", "activation": "relu"}, "classes": list("0123456789")}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from config import FIELDS, Config, add_flags, load_config
-from errors import ArgumentParser, InputError
+from digits.cli import ArgumentParser, InputError
+from digits.config import FIELDS, Config, add_flags, load_config
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

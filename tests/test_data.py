@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import find_images, holds_mnist, load_mnist, shuffled_batches, split, to_input
-from errors import InputError
+from digits.cli import InputError
+from digits.data.mnist import find_images, holds_mnist, load_mnist, shuffled_batches, split, to_input
 
 
 def write_idx(path, array, compress=False):

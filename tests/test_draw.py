@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from conftest import assert_one_line_error, script
 
-import display
 import draw
-import panel
-from calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
-from canvas import Canvas
-from errors import InputError
-from panel import CANVAS, Digit, View
+from digits.cli import InputError
+from digits.evaluation.calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
+from digits.window import display, panel
+from digits.window.canvas import Canvas
+from digits.window.panel import CANVAS, Digit, View
 
 # What is said and shown
 

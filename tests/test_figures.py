@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from figures import find_digits
-from preprocess import to_mnist
+from digits.imaging.mnist_format import to_mnist
+from digits.imaging.segmentation import find_digits
 
 # Digits as strokes, x and y in 0..100
 STROKES = {

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, script
 
-from checkpoint import load_checkpoint, read_state
-from config import load_config
-from forms import draw_form
+from digits.config import load_config
+from digits.data.synthetic_digits import draw_form
+from digits.networks.checkpoint import load_checkpoint, read_state
 
 
 @pytest.fixture(scope="module")

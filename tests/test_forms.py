@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from classifier import Classifier
-from forms import draw_form, make_forms
+from digits.data.synthetic_digits import draw_form, make_forms
+from digits.evaluation.classifier import Classifier
 
 
 def test_the_generator_decides_everything():

@@ -9,10 +9,10 @@ import pytest
 from conftest import ROOT, script
 from sklearn.metrics import roc_auc_score
 
-from checkpoint import load_checkpoint
-from classifier import SHIPPED, Classifier
-from data import CLASSES, find_images, load_pictures
-from preprocess import BlankImage, to_mnist
+from digits.data.mnist import CLASSES, find_images, load_pictures
+from digits.evaluation.classifier import SHIPPED, Classifier
+from digits.imaging.mnist_format import BlankImage, to_mnist
+from digits.networks.checkpoint import load_checkpoint
 
 DATA = ROOT.parent / "shared" / "data"
 SIDE = 400  # pixels of the square that pen strokes are drawn on

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import assert_one_line_error, script
 
-from config import Config
-from errors import InputError
-from image_folder import list_files, list_image_folder
-from training_data import load_sets, load_test
+from digits.cli import InputError
+from digits.config import Config
+from digits.data.folders import list_files, list_image_folder
+from digits.data.splits import load_sets, load_test
 
 
 def touch(*paths):

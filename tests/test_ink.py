@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import difference
 
-from preprocess import to_mnist
+from digits.imaging.mnist_format import to_mnist
 
 
 def on_paper(ink, colour=(60, 45, 40), paper=(222, 228, 230), size=(300, 300)):

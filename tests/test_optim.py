@@ -5,10 +5,10 @@ import paddle
 import pytest
 from conftest import sets_of
 
-import fitting
-from config import Config
+from digits.config import Config
+from digits.training import fitting
+from digits.training.optim import WeightAverage, make_optimizer, make_schedule
 from model import build_model
-from optim import WeightAverage, make_optimizer, make_schedule
 
 
 def rates(schedule, steps=100):

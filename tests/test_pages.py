@@ -9,9 +9,9 @@ import pytest
 from conftest import assert_one_line_error, script
 from pages import PENS, draw_pages
 
-from classifier import Classifier
-from figures import find_digits
-from preprocess import BlankImage, to_mnist
+from digits.evaluation.classifier import Classifier
+from digits.imaging.mnist_format import BlankImage, to_mnist
+from digits.imaging.segmentation import find_digits
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ import pytest
 from conftest import ROOT, assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
 
-import fitting
-from augment import augment
-from checkpoint import load_checkpoint
-from config import Config
-from optim import make_loss
-from training_data import load_sets
+from digits.config import Config
+from digits.data.augment import augment
+from digits.data.splits import load_sets
+from digits.networks.checkpoint import load_checkpoint
+from digits.training import fitting
+from digits.training.optim import make_loss
 
 SETTINGS = [
     ROOT / "configs" / "photo_cnn.yaml", "--image-size", 32, "--epochs", 6, "--batch-size", 8,

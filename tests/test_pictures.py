@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from errors import InputError, RunError
-from pictures import Pictures, input_batches, read_pictures
-from preprocess import read_input, to_photo
+from digits.cli import InputError, RunError
+from digits.data.image_files import Pictures, input_batches, read_pictures
+from digits.imaging.mnist_format import read_input, to_photo
 
 SHAPE = (3, 20, 20)
 

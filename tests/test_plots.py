@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-import plots
+from digits.evaluation import plots
 
 HISTORY = [
     {"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 0.3 / n, "val_loss": 1.2 / n, "val_accuracy": 1 - 0.2 / n}

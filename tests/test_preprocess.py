@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, difference
 
-from preprocess import BOX, BlankImage, count_figures, read_image, to_mnist
+from digits.imaging.mnist_format import BOX, BlankImage, count_figures, read_image, to_mnist
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import assert_same, sets_of, state, stopped_after
 
-import fitting
-from config import Config
-from data import load_mnist
-from errors import InputError
-from pseudo_labels import PseudoLabels
-from training_data import load_sets
+from digits.cli import InputError
+from digits.config import Config
+from digits.data.mnist import load_mnist
+from digits.data.splits import load_sets
+from digits.training import fitting
+from digits.training.pseudo_labels import PseudoLabels
 
 
 @pytest.fixture

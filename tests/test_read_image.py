@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT, difference
 from PIL import Image
 
-from errors import InputError
-from image_header import image_size
-from preprocess import read_image, to_mnist
+from digits.cli import InputError
+from digits.imaging.image_header import image_size
+from digits.imaging.mnist_format import read_image, to_mnist
 
 
 def save(path, image):
@@ -149,7 +149,7 @@ def bomb(path, side):
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     bomb(tmp_path / "bomb.png", 30_000)
     measure = (
-        "import resource, sys; from preprocess import read_image; from errors import InputError\n"
+        "import resource, sys; from digits.imaging.mnist_format import read_image; from digits.cli import InputError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: read_image(sys.argv[1])\n"
         "except InputError as error: print(error)\n"

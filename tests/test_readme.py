@@ -93,7 +93,7 @@ def test_the_trust_table_is_that_of_the_shipped_weights(name):
 def test_the_shipped_weights_come_from_the_committed_config(name):
     from dataclasses import asdict
 
-    from config import Config, load_config
+    from digits.config import Config, load_config
 
     best = shipped(name)
     config = asdict(load_config(ROOT / "configs" / f"{name}.yaml", {"seed": str(best["seed"])}))

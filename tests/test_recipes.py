@@ -6,8 +6,8 @@ import pytest
 from conftest import script
 from photos import write_photos
 
-from checkpoint import load_checkpoint
-from data import load_mnist
+from digits.data.mnist import load_mnist
+from digits.networks.checkpoint import load_checkpoint
 
 
 def accuracy(out, *arguments):

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_same, script, sets_of, state
 
-import fitting
-from checkpoint import read_state
-from config import Config
-from optim import make_schedule
-from run_folder import find_run, new_run
+from digits.config import Config
+from digits.networks.checkpoint import read_state
+from digits.training import fitting
+from digits.training.optim import make_schedule
+from digits.training.run_folder import find_run, new_run
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])

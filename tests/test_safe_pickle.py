@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-import safe_pickle
+from digits import safe_pickle
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])  # those paddle.save writes

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, script
 
-from checkpoint import load_checkpoint
-from data import find_images, split
+from digits.data.mnist import find_images, split
+from digits.networks.checkpoint import load_checkpoint
 
 EXAMPLES = find_images([ROOT / "examples"])
 SHIPPED = ROOT / "checkpoints" / "shipped" / "extended"
@@ -115,7 +115,7 @@ def test_show_and_json_go_together_and_pictures_of_one_name_do_not_collide(tmp_p
 def test_the_tutorials_own_weights_are_read(tmp_path):
     import paddle
 
-    from benchmark import TutorialLeNet
+    from benchmarks.speed import TutorialLeNet
 
     paddle.save(TutorialLeNet().state_dict(), str(tmp_path / "mnist.pdparams"))
     done = script("predict.py", EXAMPLES[0], "--checkpoint", tmp_path / "mnist.pdparams", "--json")

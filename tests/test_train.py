@@ -17,17 +17,16 @@ import pytest
 import yaml
 from conftest import ROOT, assert_same, script, sets_of, state
 
-import calibration
-import data
-import fitting
-import metrics
-import progress
 import train
-import training_data
-from checkpoint import load_checkpoint
-from config import Config, load_config
-from errors import RunError
-from run_folder import kept_epoch, overfit_epoch
+from digits.cli import RunError
+from digits.config import Config, load_config
+from digits.data import mnist as data
+from digits.data import splits as training_data
+from digits.evaluation import calibration, metrics
+from digits.networks.checkpoint import load_checkpoint
+from digits.training import fitting
+from digits.training import history as progress
+from digits.training.run_folder import kept_epoch, overfit_epoch
 
 # What a run leaves
 

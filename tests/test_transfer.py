@@ -10,14 +10,13 @@ import pytest
 from conftest import ROOT, assert_one_line_error, assert_same, script, state, stopped_after
 from photos import write_photos
 
-import fitting
-import transfer
-from checkpoint import load_checkpoint
-from config import Config
-from errors import InputError, RunError
+from digits.cli import InputError, RunError
+from digits.config import Config
+from digits.data.splits import load_sets
+from digits.networks.checkpoint import load_checkpoint
+from digits.training import fitting, transfer
+from digits.training.transfer import bottleneck_features, last_block, prepare_backbone
 from model import TransferNet, build_model
-from training_data import load_sets
-from transfer import bottleneck_features, last_block, prepare_backbone
 
 SMALL = "shufflenet_v2_x0_25"  # the quickest backbone here
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, count_pieces
 
 import draw
-from panel import CANVAS
+from digits.window.panel import CANVAS
 
 WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
 
@@ -35,8 +35,9 @@ def screen():
 @pytest.fixture
 def project(tmp_path):
     """The program in a folder of its own, for it saves beside itself."""
-    for path in ROOT.glob("*.py"):
-        shutil.copy(path, tmp_path)
+    for name in ("draw.py", "model.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "digits").symlink_to(ROOT / "digits")
     (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     return tmp_path
 

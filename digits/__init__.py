@@ -1,0 +1,1 @@
+"""Reads handwritten digits: pictures in, answers out."""

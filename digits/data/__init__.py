@@ -1,0 +1,1 @@
+"""Where images come from: MNIST, folders, splits, augmentation, synthetic images."""

@@ -1,0 +1,1 @@
+"""Any picture -> MNIST's form. Imports numpy, OpenCV and Pillow; no Paddle."""

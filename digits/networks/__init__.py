@@ -1,0 +1,1 @@
+"""Building networks and reading their weights."""

@@ -1,0 +1,1 @@
+"""What draw.py's window is made of."""
