@@ -23,10 +23,10 @@ from digits.runtime import DEVICES
 from digits.window.canvas import Canvas
 from digits.window.display import check_windows, gui
 from digits.window.panel import CANVAS, Digit, View, compose, least_sure, number, percent
-from digits.window.recognizer import Recogniser
+from digits.window.recognizer import Recognizer
 
 ROOT = Path(__file__).resolve().parent
-LABELLED, UNLABELLED = Path("inputs/mine"), Path("outputs/drawings")  # where drawings are saved, below ROOT
+LABELED, UNLABELED = Path("inputs/mine"), Path("outputs/drawings")  # where drawings are saved, below ROOT
 TITLE = "Draw a digit"
 PEN, PENS, PEN_STEP = 28, (12, 36), 4  # pixels: at first, least and most; the eraser is twice as wide
 PAUSE = 1.5  # seconds without the pen after which a drawing is finished
@@ -89,12 +89,12 @@ class Window:
         self._events: deque = deque()  # of the mouse, not yet heeded
         self._touched = self._inked = time.monotonic()  # when the mouse or a key, and when the pen, last did something
         self._button = 0  # that draws the stroke
-        self._is_unsent = False  # the recogniser has not got what is on the canvas
+        self._is_unsent = False  # the recognizer has not got what is on the canvas
         self._is_shown = True  # what has changed is on the screen
         self._is_finished = True  # nothing has been painted since the drawing was last finished
         self._to_announce: deque = deque()  # images
         self._announced = None  # the last of them, while it can be what is on the canvas
-        self._is_announcing = False  # it is one of them that the recogniser has got
+        self._is_announcing = False  # it is one of them that the recognizer has got
         self._is_left = self._is_interrupted = False
         self._is_qt = "QT" in gui()
         self._wheel = 0  # turned, and not yet heeded: 120 a notch
@@ -109,7 +109,7 @@ class Window:
             self._open()  # the model loads behind it
         except cv2.error as error:
             raise InputError(f"OpenCV cannot open a window: {error.err}") from None
-        self.recogniser = Recogniser(checkpoint, device)
+        self.recognizer = Recognizer(checkpoint, device)
 
     def _open(self):
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -133,7 +133,7 @@ class Window:
         """Until it is left; then what has been finished is still announced.
 
         Raises:
-            InputError, RunError: as of `Recogniser.poll`.
+            InputError, RunError: as of `Recognizer.poll`.
             KeyboardInterrupt: Ctrl-C.
         """
         heeded = signal.signal(signal.SIGINT, self._interrupt)  # an exception would be lost in OpenCV's callbacks
@@ -159,7 +159,7 @@ class Window:
                 self._converse(0.1)
         finally:
             cv2.destroyAllWindows()
-            self.recogniser.close()
+            self.recognizer.close()
             signal.signal(signal.SIGINT, heeded)
 
     def _interrupt(self, *_):
@@ -225,8 +225,8 @@ class Window:
             self.view.status = ""
             self._clear()
         elif letter == "s":
-            self._save(UNLABELLED)
-        elif letter in "0123456789" and self._save(LABELLED / letter, f" as {letter}"):
+            self._save(UNLABELED)
+        elif letter in "0123456789" and self._save(LABELED / letter, f" as {letter}"):
             self._clear()
 
     def _change_pen(self, step):
@@ -272,10 +272,10 @@ class Window:
         self._is_finished = True
 
     def _converse(self, seconds=0.0):
-        """Take the recogniser's answer, if it is there, and give it an image: what is there now, or to be announced."""
+        """Take the recognizer's answer, if it is there, and give it an image: what is there now, or to be announced."""
         if self._is_interrupted:
             raise KeyboardInterrupt
-        digits = self.recogniser.poll(seconds)
+        digits = self.recognizer.poll(seconds)
         if digits is not None and self._is_announcing:
             self._is_announcing = False
             if digits:
@@ -283,14 +283,14 @@ class Window:
         elif digits is not None and self.canvas.image.any():
             self.view.digits = digits
             self._is_shown = False
-        if self.view.classes is None and self.recogniser.classes is not None:
-            self.view.classes = self.recogniser.classes
+        if self.view.classes is None and self.recognizer.classes is not None:
+            self.view.classes = self.recognizer.classes
             self._is_shown = False
-        if self.recogniser.is_idle and self._is_unsent:
-            self.recogniser.send(self.canvas.image)
+        if self.recognizer.is_idle and self._is_unsent:
+            self.recognizer.send(self.canvas.image)
             self._is_unsent = False
-        elif self.recogniser.is_idle and self._to_announce:
-            self.recogniser.send(self._to_announce.popleft())
+        elif self.recognizer.is_idle and self._to_announce:
+            self.recognizer.send(self._to_announce.popleft())
             self._is_announcing = True
 
 

@@ -1,9 +1,9 @@
-"""Measure a trained network on labelled images: MNIST's test set, or your own pictures sorted into a folder a class.
+"""Measure a trained network on labeled images: MNIST's test set, or your own pictures sorted into a folder a class.
 
 python evaluate.py                                 MNIST's test set, the shipped weights
 python evaluate.py photos/ --checkpoint checkpoints/lenet    photos/0/*.png ... photos/9/*.png
 python evaluate.py PHOTOS/val --checkpoint checkpoints/photo_cnn    a network for photos, by its own classes
-python evaluate.py inputs/                         inputs/test/ (labelled) and inputs/check/ (digits and lookalikes)
+python evaluate.py inputs/                         inputs/test/ (labeled) and inputs/check/ (digits and lookalikes)
 python evaluate.py mnist --show 200                one image, with the answer and the truth
 python evaluate.py --json                          one JSON object, for other programs
 """
@@ -45,13 +45,13 @@ def main(argv: list[str] | None = None) -> None:
             )
         evaluate_inputs(classifier, folder, args.out)
     else:
-        evaluate_labelled(classifier, args)
+        evaluate_labeled(classifier, args)
 
 
-def evaluate_labelled(classifier, args) -> None:
+def evaluate_labeled(classifier, args) -> None:
     """Metrics of MNIST or of class folders, printed, as CSV, and drawn."""
     classes = classifier.classes
-    names, images, labels = load_labelled(classifier, args.data)
+    names, images, labels = load_labeled(classifier, args.data)
     logits = classifier.logits(images)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
     metrics = score(logits, labels, classifier.loss)
@@ -85,12 +85,12 @@ def evaluate_labelled(classifier, args) -> None:
 
 
 def show_image(classifier, args) -> None:
-    """Image number `args.show` of labelled data, its answer and its truth, printed and drawn.
+    """Image number `args.show` of labeled data, its answer and its truth, printed and drawn.
 
     Raises:
         InputError: there are not as many.
     """
-    names, images, labels = load_labelled(classifier, args.data)
+    names, images, labels = load_labeled(classifier, args.data)
     number = args.show
     if not 0 <= number < len(images):
         raise InputError(f"--show {number}: {args.data} has images 0 to {len(images) - 1}")
@@ -134,8 +134,8 @@ def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
         print(f"{folder / part}: {len(read)} pictures, into {out / part}.csv\n{summarize_rows(read)}\n")
 
 
-def load_labelled(classifier, data: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Load labelled images as the classifier takes them.
+def load_labeled(classifier, data: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Load labeled images as the classifier takes them.
 
     Args:
         classifier: which network it is for.

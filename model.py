@@ -110,7 +110,7 @@ class MLP(nn.Layer):
 
 
 class PhotoCNN(nn.Layer):
-    """A small network for colour photos: two 3x3 convolutions and 200 hidden units, each behind a batch norm.
+    """A small network for color photos: two 3x3 convolutions and 200 hidden units, each behind a batch norm.
 
     Args:
         num_classes: number of logits.

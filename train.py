@@ -25,7 +25,7 @@ import paddle
 from digits.cli import ArgumentParser, InputError, run
 from digits.config import FIELDS, Config, add_flags, load_config, read_settings
 from digits.data.augment import augment
-from digits.data.splits import Sets, example_file, has_class_folders, list_class_names, list_parts, load_sets
+from digits.data.splits import Dataset, example_file, has_class_folders, list_class_names, list_parts, load_dataset
 from digits.evaluation import plots
 from digits.evaluation.metrics import format_spread
 from digits.files import output_file
@@ -81,9 +81,9 @@ def main(argv: list[str] | None = None) -> None:
         check_free(out)
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            epochs = 2 if config.unlabelled else 1  # the second with pseudo-labels
-            short = replace(config, epochs=epochs, unlabelled_epochs=1, head_epochs=min(1, config.head_epochs))
-            fit_and_report(short, load_sets(config, config.batch_size), Path(folder), limit=config.batch_size)
+            epochs = 2 if config.unlabeled else 1  # the second with pseudo-labels
+            short = replace(config, epochs=epochs, unlabeled_epochs=1, head_epochs=min(1, config.head_epochs))
+            fit_and_report(short, load_dataset(config, config.batch_size), Path(folder), limit=config.batch_size)
         print("\ndry run: every part works, nothing was kept")
         return
     out = train_run(config, name, out, args.resume, args.device)
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def train_run(config: Config, name: str, out: Path | None, resume: bool, device: str) -> Path:
     """A whole run, as `main` describes it; returns its folder. Ctrl-C ends the process with how to go on."""
-    sets = load_sets(config)
+    sets = load_dataset(config)
     network = make_network(config, sets.classes, resume)  # before there is a folder: its weights may not be to be had
     learning, parameters = count_parameters(network), count_parameters(build(config, sets.classes))
     output_file(MEANINGS_FILE)
@@ -135,7 +135,7 @@ def train_seeds(seeds: list[int], path: Path, overrides: dict, base: Path, devic
 
 def preview(config: Config) -> None:
     """Draw eight training images, and seven augmentations of each, into `PREVIEW`."""
-    images = load_sets(config, limit=8).train[0]
+    images = load_dataset(config, limit=8).train[0]
     images = images[np.arange(len(images))]
     rng = np.random.default_rng([config.seed, 1])
     shown = np.stack([images, *(augment(images, rng, **amounts(config)) for _ in range(7))], 1)
@@ -144,7 +144,7 @@ def preview(config: Config) -> None:
     print(f"drawn into {PREVIEW}", file=sys.stderr)
 
 
-def fit_and_report(config: Config, sets: Sets, out: Path, resume: bool = False, limit: int | None = None) -> None:
+def fit_and_report(config: Config, sets: Dataset, out: Path, resume: bool = False, limit: int | None = None) -> None:
     """Train, draw the curves, calibrate, and report the test set; arguments as the functions for these have them."""
     if config.model == "transfer" and config.head_epochs:
         history = fit_in_stages(config, sets, out, resume, FEATURES if limit is None else out)

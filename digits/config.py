@@ -64,16 +64,16 @@ class Config:
         "none", "weights of the images in the loss; balanced: each class counts as much", choices=("none", "balanced")
     )
     batch_size: int = _setting(128, "images a step", low=1, high=65536)
-    unlabelled: str = _setting("", "folder with pictures without labels, to learn from by pseudo-labels; empty: none")
-    unlabelled_share: float = _setting(0.25, "share of these in what a step sees", low=0.01, high=0.9)
-    unlabelled_confidence: float = _setting(0.9, "least confidence of a pseudo-label to be used", low=0.0, high=1.0)
-    unlabelled_epochs: int = _setting(5, "epochs before the first pseudo-labels, and between two", low=1, high=100_000)
+    unlabeled: str = _setting("", "folder with pictures without labels, to learn from by pseudo-labels; empty: none")
+    unlabeled_share: float = _setting(0.25, "share of these in what a step sees", low=0.01, high=0.9)
+    unlabeled_confidence: float = _setting(0.9, "least confidence of a pseudo-label to be used", low=0.0, high=1.0)
+    unlabeled_epochs: int = _setting(5, "epochs before the first pseudo-labels, and between two", low=1, high=100_000)
 
     epochs: int = _setting(40, "passes over the training images", low=1, high=100_000)
     optimizer: str = _setting("adamw", "update rule", choices=("momentum", "adam", "adamw", "rmsprop"))
     loss: str = _setting(
         "cross_entropy",
-        "what is minimised; mse: mean squared error of the probabilities",
+        "what is minimized; mse: mean squared error of the probabilities",
         choices=("cross_entropy", "mse"),
     )
     learning_rate: float = _setting(0.004, "learning rate, the highest the schedule reaches", low=1e-9, high=100.0)
@@ -107,7 +107,7 @@ class Config:
     shift: float = _setting(0.0, "augmentation: largest move along each axis, pixels", low=0.0, high=512.0)
     elastic: float = _setting(0.0, "augmentation: largest move of a knot of a smooth field, pixels", low=0.0, high=8.0)
     flip: float = _setting(0.0, "augmentation: probability of a mirror image", low=0.0, high=1.0)
-    fill: int = _setting(0, "augmentation: grey level that moves in from outside", low=0, high=255)
+    fill: int = _setting(0, "augmentation: gray level that moves in from outside", low=0, high=255)
     stroke: float = _setting(0.0, "augmentation: largest change of the strokes' width, pixels", low=0.0, high=2.0)
     edges: float = _setting(0.0, "augmentation: largest change of the edges, softer or harder", low=0.0, high=1.0)
     cut: float = _setting(0.0, "augmentation: most that is cut off at one side, pixels", low=0.0, high=10.0)
@@ -155,12 +155,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, metavar=kind, help=help)
 
 
-# In YAML, settings of the data can also stand together: data: {folder: PATH, unlabelled: PATH, share: 0.25}
+# In YAML, settings of the data can also stand together: data: {folder: PATH, unlabeled: PATH, share: 0.25}
 _DATA = {
     "folder": "data_dir",
-    "unlabelled": "unlabelled",
-    "share": "unlabelled_share",
-    "confidence": "unlabelled_confidence",
+    "unlabeled": "unlabeled",
+    "share": "unlabeled_share",
+    "confidence": "unlabeled_confidence",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from digits.config import Config
 from digits.data.mnist import CLASSES, load_mnist, split
-from digits.data.splits import Sets
+from digits.data.splits import Dataset
 from digits.networks.checkpoint import load_checkpoint, read_state
 from digits.training import fitting
 
@@ -97,7 +97,7 @@ def sets_of(config):
     """Train and val, without what is printed of them."""
     images, labels = load_mnist("train", config.data_dir)
     train, val, _ = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    return Sets(list(CLASSES), *((images[part], labels[part]) for part in (train, val)))
+    return Dataset(list(CLASSES), *((images[part], labels[part]) for part in (train, val)))
 
 
 def state(out):

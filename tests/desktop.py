@@ -113,8 +113,8 @@ class Desktop:
         """What is on the screen, uint8 [H, W, 3] BGR."""
         data = Path(self._folder.name, "Xvfb_screen0").read_bytes()
         head = np.frombuffer(data[:100], ">u4")  # an X window dump: XWDFile.h
-        header, width, height, row, colours = (int(head[place]) for place in (0, 4, 5, 12, 19))
-        pixels = np.frombuffer(data, np.uint8, row * height, header + 12 * colours)
+        header, width, height, row, colors = (int(head[place]) for place in (0, 4, 5, 12, 19))
+        pixels = np.frombuffer(data, np.uint8, row * height, header + 12 * colors)
         return pixels.reshape(height, row // 4, 4)[:, :width, :3]
 
     def press_close_button(self, title: str) -> None:

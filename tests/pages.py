@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 PENS = {
-    # width as a share of a digit's height, colour BGR, how much of the paper it covers, grain
+    # width as a share of a digit's height, color BGR, how much of the paper it covers, grain
     "pencil": ((0.035, 0.05), [(105, 100, 100)], 0.75, 0.5),
     "ballpoint": ((0.035, 0.055), [(150, 60, 35), (120, 35, 25)], 0.9, 0.15),
     "felt pen": ((0.08, 0.11), [(40, 35, 35)], 0.97, 0.0),
@@ -37,7 +37,7 @@ def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, 
     """Draw ten digits, uint8 [10, 28, 28], in rows on a sheet, and take a photo of it."""
     cover = np.zeros((_HEIGHT, _WIDTH), np.float32)
     size = rng.uniform(62, 92)
-    width, colours, most, grain = PENS[pen]
+    width, colors, most, grain = PENS[pen]
     placed = []
     counts = _ROWS[rng.integers(len(_ROWS))]
     top, row_height = 150 + rng.uniform(0, 50), min(1.9 * size, 680 / len(counts))
@@ -60,8 +60,8 @@ def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, 
         tooth = cv2.GaussianBlur(rng.normal(0, 1, cover.shape).astype(np.float32), None, 0.8) * 2
         cover = cover * np.clip(1 - grain * (0.5 + 0.5 * tooth), 0, 1)
     cover = (most * cover)[:, :, None]
-    colour = np.float32(colours[rng.integers(len(colours))])
-    sheet = sheet * (1 - cover) + colour * cover
+    color = np.float32(colors[rng.integers(len(colors))])
+    sheet = sheet * (1 - cover) + color * cover
     image, boxes = _photograph(rng, sheet, placed)
     return Page(image, labels.tolist(), boxes)
 
@@ -138,7 +138,7 @@ def _paper(rng, lines, size):
     paper += fibres[:, :, None]
     if lines == "plain":
         return paper
-    colour = np.float32([(215, 180, 150), (190, 175, 170), (200, 150, 180)][rng.integers(3)])
+    color = np.float32([(215, 180, 150), (190, 175, 170), (200, 150, 180)][rng.integers(3)])
     spacing = size * (rng.uniform(0.6, 1.3) if lines == "ruled" else rng.uniform(0.35, 0.7))
     grid = np.zeros(paper.shape[:2], np.float32)
     for axis, length in enumerate(grid.shape):
@@ -147,7 +147,7 @@ def _paper(rng, lines, size):
                 line = np.clip(rng.uniform(1.1, 1.6) - np.abs(np.arange(length) - at), 0, 1)
                 grid = np.maximum(grid, line[:, None] if axis == 0 else line)
     grid = 0.85 * grid[:, :, None]
-    return paper * (1 - grid) + colour * grid
+    return paper * (1 - grid) + color * grid
 
 
 def _photograph(rng, sheet, boxes):

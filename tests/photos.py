@@ -1,4 +1,4 @@
-"""Draws photos for the tests: a digit of MNIST in some colour, light on dark or the reverse, and folders of such."""
+"""Draws photos for the tests: a digit of MNIST in some color, light on dark or the reverse, and folders of such."""
 
 from pathlib import Path
 

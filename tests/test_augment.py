@@ -13,8 +13,8 @@ def dot(x, y):
     return image
 
 
-def centre(image):
-    """Centre of mass (x, y)."""
+def center(image):
+    """Center of mass (x, y)."""
     total = image.sum()
     return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
 
@@ -34,14 +34,14 @@ def test_a_tiny_amount_changes_next_to_nothing():
 
 
 def test_shift_moves_by_up_to_its_amount_on_each_axis_alone():
-    moved = np.array([centre(image) for image in augmented(dot(14, 14), shift=3)]) - 14
+    moved = np.array([center(image) for image in augmented(dot(14, 14), shift=3)]) - 14
     assert np.abs(moved).max() <= 3.05
     assert np.abs(moved).max(0).min() > 2.8
     assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
 
 
 def test_rotation_keeps_the_distance_to_the_centre_and_spans_its_angles():
-    x, y = np.array([centre(image) for image in augmented(dot(22, 13), rotation=30)]).T - 13.5
+    x, y = np.array([center(image) for image in augmented(dot(22, 13), rotation=30)]).T - 13.5
     angle = np.degrees(np.arctan2(y, x))
     start = np.degrees(np.arctan2(-0.5, 8.5))
     np.testing.assert_allclose(np.hypot(x, y), np.hypot(8.5, 0.5), atol=0.15)
@@ -49,30 +49,30 @@ def test_rotation_keeps_the_distance_to_the_centre_and_spans_its_angles():
     assert (angle - start).min() == pytest.approx(-30, abs=1)
 
 
-def test_scale_multiplies_the_distance_to_the_centre():
-    x = np.array([centre(image)[0] for image in augmented(dot(20, 14), scale=0.2)]) - 13.5
+def test_scale_multiplies_the_distance_to_the_center():
+    x = np.array([center(image)[0] for image in augmented(dot(20, 14), scale=0.2)]) - 13.5
     assert x.max() / 6.5 == pytest.approx(1.2, abs=0.03)
     assert x.min() / 6.5 == pytest.approx(0.8, abs=0.03)
 
 
 def test_shear_moves_x_in_proportion_to_y_and_y_not_at_all():
-    x, y = np.array([centre(image) for image in augmented(dot(14, 20), shear=0.3)]).T - 13.5
+    x, y = np.array([center(image) for image in augmented(dot(14, 20), shear=0.3)]).T - 13.5
     np.testing.assert_allclose(y, 6.5, atol=0.1)
     assert x.max() - x.min() == pytest.approx(2 * 0.3 * 6.5, abs=0.2)
 
 
 def test_aspect_widens_what_it_flattens():
     """A dot on each axis moves out on the one as it moves in on the other."""
-    x = np.array([centre(image)[0] for image in augmented(dot(20, 14), aspect=0.3)]) - 13.5
-    y = np.array([centre(image)[1] for image in augmented(dot(14, 20), aspect=0.3)]) - 13.5
+    x = np.array([center(image)[0] for image in augmented(dot(20, 14), aspect=0.3)]) - 13.5
+    y = np.array([center(image)[1] for image in augmented(dot(14, 20), aspect=0.3)]) - 13.5
     np.testing.assert_allclose(x * y, 6.5**2, rtol=0.03)
     assert (x / y).max() == pytest.approx(1.3, abs=0.03)
     assert (x / y).min() == pytest.approx(0.7, abs=0.03)
 
 
 def test_elastic_moves_each_place_on_its_own_and_no_further_than_its_amount():
-    left = np.array([centre(image) for image in augmented(dot(6, 14), elastic=3)]) - (6, 14)
-    right = np.array([centre(image) for image in augmented(dot(22, 14), elastic=3)]) - (22, 14)
+    left = np.array([center(image) for image in augmented(dot(6, 14), elastic=3)]) - (6, 14)
+    right = np.array([center(image) for image in augmented(dot(22, 14), elastic=3)]) - (22, 14)
     for moved in (left, right):
         assert 1 < np.abs(moved).max() <= 3.2
         assert np.abs(moved.mean(0)).max() < 0.25
@@ -127,9 +127,9 @@ def test_edges_grow_softer_and_harder_and_the_stroke_keeps_its_place():
     line[0, :, 10:14] = 255
     line[0, :, [9, 14]] = 100
     changed = augmented(line, edges=1)[:, 14].astype(int)
-    greys = ((changed > 10) & (changed < 245)).sum(1)
-    assert greys.min() == 2  # the harder stay at the middle grey, where an edge is
-    assert greys.max() >= 4
+    grays = ((changed > 10) & (changed < 245)).sum(1)
+    assert grays.min() == 2  # the harder stay at the middle gray, where an edge is
+    assert grays.max() >= 4
     assert (changed[:, 8] > 10).any()
     assert (changed[:, 11:13] > 200).all()
     assert (changed[:, :7] == 0).all()

@@ -22,7 +22,7 @@ def test_a_click_makes_a_round_smooth_dot():
     assert canvas.image.astype(float).sum() / 255 == pytest.approx(np.pi * 10**2, rel=0.2)
     rows, columns = np.nonzero(canvas.image)
     assert (rows.mean(), columns.mean()) == pytest.approx((200, 100), abs=0.5)
-    assert np.isin(canvas.image, (0, 255)).mean() < 1, "no grey at the edge"
+    assert np.isin(canvas.image, (0, 255)).mean() < 1, "no gray at the edge"
 
 
 @pytest.mark.parametrize("width", [12, 28, 36])

@@ -40,10 +40,10 @@ def test_numbers_are_numbers_in_yaml_and_on_the_command_line(tmp_path, text, val
 
 
 def test_the_data_can_stand_together(tmp_path):
-    path = config_file(tmp_path, "data: {folder: photos, unlabelled: more, share: 0.5, confidence: 1e-1}\nepochs: 3")
-    config = load_config(path, {"unlabelled": "others"})
-    assert (config.data_dir, config.unlabelled, config.unlabelled_share) == ("photos", "others", 0.5)
-    assert config.unlabelled_confidence == 0.1
+    path = config_file(tmp_path, "data: {folder: photos, unlabeled: more, share: 0.5, confidence: 1e-1}\nepochs: 3")
+    config = load_config(path, {"unlabeled": "others"})
+    assert (config.data_dir, config.unlabeled, config.unlabeled_share) == ("photos", "others", 0.5)
+    assert config.unlabeled_confidence == 0.1
     assert load_config(config_file(tmp_path, config.to_yaml())) == config
 
 
@@ -93,7 +93,7 @@ def test_every_field_is_a_flag_with_either_spelling():
         ("data: {folders: x}", "{path}: data: unknown key 'folders', did you mean 'folder'?"),
         ("data: {folder: x}\ndata_dir: y", "{path}: data_dir is there twice, once as 'folder' of data"),
         ("data: x", "{path}: data: stands for several settings, as in data: {{folder: PATH}}"),
-        ("data: {share: 2}", "{path}: unlabelled_share: 2.0 is out of range"),
+        ("data: {share: 2}", "{path}: unlabeled_share: 2.0 is out of range"),
         ("epochs: 1\nseed: 2\nepochs: 3", "{path} line 3: duplicate key 'epochs'"),
         ("epochs: 1\n  seed: 2", "{path} line 2: mapping values are not allowed here"),
         ("- epochs", "{path}: a config has 'key: value' lines, this is a list"),

@@ -59,11 +59,11 @@ def test_no_text_is_cut_off_at_the_edges(monkeypatch):
     """The widest there is: whatever is written keeps within the window, and within the panel or the foot it is in."""
     written, write = [], panel._text
 
-    def text(frame, text, place, size, colour, weight=400, align="left"):
+    def text(frame, text, place, size, color, weight=400, align="left"):
         width = panel._width(text, size, weight)
-        left = place[0] - {"left": 0, "centre": 0.5, "right": 1}[align] * width
+        left = place[0] - {"left": 0, "center": 0.5, "right": 1}[align] * width
         written.append((text, left, left + width, place[1]))
-        write(frame, text, place, size, colour, weight, align)
+        write(frame, text, place, size, color, weight, align)
 
     monkeypatch.setattr(panel, "_text", text)
     classes, image = list("0123456789"), Canvas(CANVAS).image

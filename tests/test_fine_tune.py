@@ -118,7 +118,7 @@ def test_another_split_than_that_of_the_weights_is_refused(small_run, tmp_path):
 @pytest.mark.parametrize(
     ("folder", "part"), [("nowhere", "no such"), ("empty", "no pictures"), ("sorted/wrongly", "not a class")]
 )
-def test_a_folder_without_labelled_drawings_is_refused_and_no_run_begun(small_run, drawings, tmp_path, folder, part):
+def test_a_folder_without_labeled_drawings_is_refused_and_no_run_begun(small_run, drawings, tmp_path, folder, part):
     (tmp_path / "empty").mkdir()
     (tmp_path / "sorted" / "wrongly" / "seven").mkdir(parents=True)
     (tmp_path / "sorted" / "wrongly" / "seven" / "0.png").write_bytes((drawings / "7" / "0.png").read_bytes())

@@ -2,26 +2,26 @@
 
 import numpy as np
 
-from digits.data.synthetic_digits import draw_form, make_forms
+from digits.data.synthetic_digits import draw_form, make_synthetic_digits
 from digits.evaluation.classifier import Classifier
 
 
 def test_the_generator_decides_everything():
-    first, second, other = (make_forms(40, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, second, other = (make_synthetic_digits(40, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     assert not np.array_equal(first[0], other[0])
 
 
 def test_they_have_the_form_of_mnist_all_classes_and_no_two_are_alike():
-    images, labels = make_forms(500, np.random.default_rng(0))
+    images, labels = make_synthetic_digits(500, np.random.default_rng(0))
     assert images.shape == (500, 28, 28)
     assert images.dtype == np.uint8
     assert np.bincount(labels).min() > 30
     assert len({image.tobytes() for image in images}) == 500
     mass = images.astype(float) / images.sum((1, 2), keepdims=True)
-    centres = np.stack([mass.sum(2) @ np.arange(28), mass.sum(1) @ np.arange(28)], 1)
-    assert np.abs(centres - 14).max() < 1.5  # a tall or wide digit has less room to be moved
+    centers = np.stack([mass.sum(2) @ np.arange(28), mass.sum(1) @ np.arange(28)], 1)
+    assert np.abs(centers - 14).max() < 1.5  # a tall or wide digit has less room to be moved
 
 
 def test_nothing_is_cut_off_at_the_edge_of_the_square():
@@ -33,6 +33,6 @@ def test_nothing_is_cut_off_at_the_edge_of_the_square():
 
 
 def test_the_shipped_network_has_learnt_them():
-    images, labels = make_forms(1000, np.random.default_rng(99))
+    images, labels = make_synthetic_digits(1000, np.random.default_rng(99))
     classifier = Classifier()
     assert (classifier.logits(images.astype(np.float32) / 255).argmax(1) == labels).mean() > 0.98

@@ -11,7 +11,7 @@ from conftest import assert_one_line_error, script
 from digits.cli import InputError
 from digits.config import Config
 from digits.data.folders import list_files, list_image_folder
-from digits.data.splits import load_sets, load_test
+from digits.data.splits import load_dataset, load_test
 
 
 def touch(*paths):
@@ -104,9 +104,9 @@ def test_no_such_folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def colours(tmp_path_factory):
+def colors(tmp_path_factory):
     """100 red and 60 blue pictures, 8x8, each of a brightness of its own."""
-    folder = tmp_path_factory.mktemp("colours")
+    folder = tmp_path_factory.mktemp("colors")
     for name, channel, count in (("blue", 0, 60), ("red", 2, 100)):
         (folder / name).mkdir()
         for number in range(count):
@@ -125,9 +125,9 @@ def contents(part):
     return {(int(label), *image[0, 0]) for image, label in zip(images[np.arange(len(images))], labels, strict=True)}
 
 
-def test_one_folder_is_split_by_seed_each_class_in_proportion(colours):
-    config = photo_config(colours, calibration_fraction=0.1, test_fraction=0.1)
-    sets, test = load_sets(config), load_test(config)
+def test_one_folder_is_split_by_seed_each_class_in_proportion(colors):
+    config = photo_config(colors, calibration_fraction=0.1, test_fraction=0.1)
+    sets, test = load_dataset(config), load_test(config)
     parts = [sets.train, sets.val, sets.calibration, test]
     for (_, labels), share in zip(parts, (0.63, 0.18, 0.09, 0.1), strict=True):
         counts = np.bincount(labels)
@@ -136,22 +136,22 @@ def test_one_folder_is_split_by_seed_each_class_in_proportion(colours):
     seen = [contents(part) for part in parts]
     assert len(set().union(*seen)) == sum(map(len, seen)) == 160, "no image is in two parts"
 
-    assert contents(load_sets(config).val) == seen[1]
-    assert contents(load_sets(photo_config(colours, seed=1)).val) != seen[1]
+    assert contents(load_dataset(config).val) == seen[1]
+    assert contents(load_dataset(photo_config(colors, seed=1)).val) != seen[1]
     assert sets.classes == ["blue", "red"]
-    assert load_test(photo_config(colours)) is None
+    assert load_test(photo_config(colors)) is None
 
 
-def test_a_class_that_cannot_be_read_is_an_error(tmp_path, colours):
-    shutil.copytree(colours, tmp_path / "data")
+def test_a_class_that_cannot_be_read_is_an_error(tmp_path, colors):
+    shutil.copytree(colors, tmp_path / "data")
     (tmp_path / "data" / "green").mkdir()
     (tmp_path / "data" / "green" / "a.png").write_text("no picture")
     with pytest.raises(InputError, match="no picture of green for training can be read"):
-        load_sets(photo_config(tmp_path / "data", calibration_fraction=0))
+        load_dataset(photo_config(tmp_path / "data", calibration_fraction=0))
 
 
-def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colours):
-    shutil.copytree(colours, tmp_path / "data")
+def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colors):
+    shutil.copytree(colors, tmp_path / "data")
     arguments = [
         "configs/photo_cnn.yaml", "--image-size", 17, "--data-dir", tmp_path / "data", "--epochs", 1,
         "--out", tmp_path / "run",
@@ -165,22 +165,22 @@ def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colours):
     assert_one_line_error(script("train.py", *arguments, "--resume"), "have changed since the run", "files.json")
 
 
-def test_what_a_run_stopped_at_its_start_has_left_binds_no_new_one(tmp_path, colours):
+def test_what_a_run_stopped_at_its_start_has_left_binds_no_new_one(tmp_path, colors):
     (tmp_path / "files.json").write_text('{"train": ["of", "another", "folder"]}')
-    settings = ["--image-size", 17, "--data-dir", colours, "--epochs", 1, "--out", tmp_path]
+    settings = ["--image-size", 17, "--data-dir", colors, "--epochs", 1, "--out", tmp_path]
     done = script("train.py", "configs/photo_cnn.yaml", *settings)
     assert done.returncode == 0, done.stderr
     assert sum(map(len, json.loads((tmp_path / "files.json").read_text()).values())) == 160
 
 
-def test_red_is_red(colours):
-    images, labels = load_sets(photo_config(colours)).train
+def test_red_is_red(colors):
+    images, labels = load_dataset(photo_config(colors)).train
     means = images[np.arange(len(images))].mean((1, 2))  # [N, 3], red first
     assert ((means[:, 0] > means[:, 2]) == (labels == 1)).all()
 
 
-def test_uneven_classes_are_reported(tmp_path, colours, capsys):
-    load_sets(photo_config(colours))
+def test_uneven_classes_are_reported(tmp_path, colors, capsys):
+    load_dataset(photo_config(colors))
     printed = capsys.readouterr().out
     assert "train, by class: blue 41, red 68" in printed
     assert "times as many" not in printed
@@ -189,10 +189,10 @@ def test_uneven_classes_are_reported(tmp_path, colours, capsys):
         for name in ("blue", "red"):
             path = tmp_path / name / f"{number}.png"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes((colours / name / f"{number:03d}.png").read_bytes())
+            path.write_bytes((colors / name / f"{number:03d}.png").read_bytes())
     for number in range(3, 40):
-        (tmp_path / "red" / f"{number}.png").write_bytes((colours / "red" / f"{number:03d}.png").read_bytes())
-    load_sets(photo_config(tmp_path, val_fraction=0.5, calibration_fraction=0.0))
+        (tmp_path / "red" / f"{number}.png").write_bytes((colors / "red" / f"{number:03d}.png").read_bytes())
+    load_dataset(photo_config(tmp_path, val_fraction=0.5, calibration_fraction=0.0))
     assert "red has 10.0 times as many as blue; --class-weights balanced evens that out" in capsys.readouterr().out
 
 
@@ -204,7 +204,7 @@ def test_uneven_classes_are_reported(tmp_path, colours, capsys):
         ({"forms": 3}, "forms: for networks of the digits 0 to 9 only, and the classes here are blue red"),
         ({"model": "lenet", "non_digits": 3}, "non_digits: for networks of the digits"),
         ({"data_dir": "nowhere"}, "data folder nowhere: no such folder"),
-        ({"unlabelled": "nowhere"}, "unlabelled: nowhere: no such folder"),
+        ({"unlabeled": "nowhere"}, "unlabeled: nowhere: no such folder"),
         ({"test_fraction": 0.001}, "test_fraction 0.001 of 160 images leave a part without any"),
         (
             {"val_fraction": 0.001, "calibration_fraction": 0.1},
@@ -212,10 +212,10 @@ def test_uneven_classes_are_reported(tmp_path, colours, capsys):
         ),
     ],
 )
-def test_settings_that_the_data_are_not_made_for(colours, settings, message):
+def test_settings_that_the_data_are_not_made_for(colors, settings, message):
     with pytest.raises(InputError, match=message):
-        load_sets(
-            photo_config(**{"folder": colours} | settings)
+        load_dataset(
+            photo_config(**{"folder": colors} | settings)
             if "data_dir" not in settings
             else Config(**{"model": "photo_cnn"} | settings)
         )

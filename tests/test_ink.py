@@ -8,11 +8,11 @@ from conftest import difference
 from digits.imaging.mnist_format import to_mnist
 
 
-def on_paper(ink, colour=(60, 45, 40), paper=(222, 228, 230), size=(300, 300)):
+def on_paper(ink, color=(60, 45, 40), paper=(222, 228, 230), size=(300, 300)):
     cover = np.zeros(size, np.float32)
     top, left = (size[0] - ink.shape[0]) // 2, (size[1] - ink.shape[1]) // 2
     cover[top : top + ink.shape[0], left : left + ink.shape[1]] = ink / 255
-    picture = np.float32(paper) * (1 - cover[:, :, None]) + np.float32(colour) * cover[:, :, None]
+    picture = np.float32(paper) * (1 - cover[:, :, None]) + np.float32(color) * cover[:, :, None]
     noise = np.random.default_rng(0).normal(0, 3, (*size, 1))
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
@@ -32,12 +32,12 @@ def table(picture):
     return cv2.warpPerspective(picture, view, (400, 400), borderValue=(50, 70, 90))
 
 
-def ruled(picture, across=range(20, 300, 52), upright=(), colour=(190, 150, 130)):
+def ruled(picture, across=range(20, 300, 52), upright=(), color=(190, 150, 130)):
     lined = picture.copy()
     for y in across:
-        cv2.line(lined, (0, y), (picture.shape[1], y + 6), colour, 2, cv2.LINE_AA)
+        cv2.line(lined, (0, y), (picture.shape[1], y + 6), color, 2, cv2.LINE_AA)
     for x in upright:
-        cv2.line(lined, (x, 0), (x - 6, picture.shape[0]), colour, 2, cv2.LINE_AA)
+        cv2.line(lined, (x, 0), (x - 6, picture.shape[0]), color, 2, cv2.LINE_AA)
     return np.minimum(lined, picture)
 
 
@@ -89,12 +89,12 @@ def test_the_digit_is_the_same_on_any_sheet_in_any_light(digit, name):
 
 
 @pytest.mark.parametrize(
-    "colour",
+    "color",
     [(40, 40, 220), (60, 160, 40), (200, 80, 40), (60, 240, 250), (90, 170, 255), (200, 120, 220)],
     ids=["red", "green", "blue", "yellow", "orange", "pink"],
 )
-def test_ink_of_any_colour_is_seen(digit, colour):
-    assert difference(to_mnist(on_paper(digit, colour)), to_mnist(digit)) < 0.25
+def test_ink_of_any_color_is_seen(digit, color):
+    assert difference(to_mnist(on_paper(digit, color)), to_mnist(digit)) < 0.25
 
 
 @pytest.mark.parametrize("side", [16, 28, 4000])

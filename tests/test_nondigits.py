@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from digits.data.non_digits import make_nondigits
+from digits.data.non_digits import make_non_digits
 
 
 def made(mnist_train, count, seed=0):
-    return make_nondigits(mnist_train[0][:500], mnist_train[1][:500], count, np.random.default_rng(seed))
+    return make_non_digits(mnist_train[0][:500], mnist_train[1][:500], count, np.random.default_rng(seed))
 
 
 def test_the_generator_decides_everything_and_the_digits_stay_as_they_are(mnist_train):
@@ -33,7 +33,7 @@ def test_none_is_a_digit_of_the_set(mnist_train):
 
 def test_a_set_without_some_digits_will_do(mnist_train):
     ones = mnist_train[1] == 1
-    images = make_nondigits(mnist_train[0][ones], mnist_train[1][ones], 100, np.random.default_rng(0))
+    images = make_non_digits(mnist_train[0][ones], mnist_train[1][ones], 100, np.random.default_rng(0))
     assert len(images) == 100
     assert not {image.tobytes() for image in images} & {image.tobytes() for image in mnist_train[0][ones]}
-    assert make_nondigits(mnist_train[0][ones], mnist_train[1][ones], 0, np.random.default_rng(0)).shape == (0, 28, 28)
+    assert make_non_digits(mnist_train[0][ones], mnist_train[1][ones], 0, np.random.default_rng(0)).shape == (0, 28, 28)

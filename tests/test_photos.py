@@ -18,7 +18,7 @@ from photos import write_photos
 
 from digits.config import Config
 from digits.data.augment import augment
-from digits.data.splits import load_sets
+from digits.data.splits import load_dataset
 from digits.networks.checkpoint import load_checkpoint
 from digits.training import fitting
 from digits.training.optim import make_loss
@@ -131,8 +131,8 @@ def test_memory_changes_nothing_and_a_resumed_run_ends_with_the_same_bits(photos
         cache_mb=cache_mb,
     )  # fmt: skip
     cached = dataclasses.replace(config, cache_mb=512)
-    fitting.fit(cached, load_sets(cached), tmp_path / "a")
-    sets = load_sets(config)
+    fitting.fit(cached, load_dataset(cached), tmp_path / "a")
+    sets = load_dataset(config)
     assert len(sets.train[0].cache) == (len(sets.train[0]) if cache_mb else 0)
     with stopped_after(monkeypatch, lambda out, history: len(history) == 1):
         fitting.fit(config, sets, tmp_path / "b")
@@ -165,8 +165,8 @@ def test_photos_are_turned_mirrored_and_filled():
     assert (moved == 200).any(), "what moves in has the level asked for"
     assert set(np.unique(augment(np.full_like(photos, 7), rng, rotation=90, fill=7))) == {7}
     # all channels move alike
-    grey = np.repeat(photos[..., :1], 3, 3)
-    turned = augment(grey, rng, rotation=90, scale=0.2, shear=0.2)
+    gray = np.repeat(photos[..., :1], 3, 3)
+    turned = augment(gray, rng, rotation=90, scale=0.2, shear=0.2)
     assert (turned == turned[..., :1]).all()
     # as a stack of single channels would
     first = augment(photos, np.random.default_rng(1), rotation=45)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from digits.cli import InputError, RunError
-from digits.data.image_files import Pictures, input_batches, read_pictures
+from digits.data.image_files import ImageFiles, input_batches, read_image_files
 from digits.imaging.mnist_format import read_input, to_photo
 
 SHAPE = (3, 20, 20)
@@ -24,7 +24,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("cached", [0, 70, 150])
 def test_decoded_ahead_or_from_memory_they_are_the_same(files, cached):
-    pictures, labels = read_pictures(files, np.arange(150), SHAPE, budget=cached * 1200 + 1199)
+    pictures, labels = read_image_files(files, np.arange(150), SHAPE, budget=cached * 1200 + 1199)
     assert len(pictures.cache) == cached
     expected = np.stack([read_input(path, SHAPE) for path in files])
     np.testing.assert_array_equal(labels, np.arange(150))
@@ -38,7 +38,7 @@ def test_decoded_ahead_or_from_memory_they_are_the_same(files, cached):
 
 
 def test_the_memory_is_that_of_the_budget_and_no_more(files):
-    assert Pictures(files, SHAPE, 100_000).cache.nbytes == 83 * 1200
+    assert ImageFiles(files, SHAPE, 100_000).cache.nbytes == 83 * 1200
 
 
 def test_what_is_no_picture_is_named_and_left_out(files, tmp_path, capsys):
@@ -47,14 +47,14 @@ def test_what_is_no_picture_is_named_and_left_out(files, tmp_path, capsys):
     (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:500])
     paths = [files[0], tmp_path / "notes.txt", files[1], tmp_path / "empty.jpg", tmp_path / "cut.png", files[2]]
     for budget in (10**9, 0):
-        pictures, labels = read_pictures(paths, np.arange(6), SHAPE, budget)
+        pictures, labels = read_image_files(paths, np.arange(6), SHAPE, budget)
         assert labels.tolist() == [0, 2, 5]
         np.testing.assert_array_equal(pictures[[0, 1, 2]], [read_input(path, SHAPE) for path in files[:3]])
         lines = capsys.readouterr().err.splitlines()
         assert [line.split(": ")[1].rpartition("/")[2] for line in lines] == ["notes.txt", "empty.jpg", "cut.png"]
         assert all(line.startswith("left out: ") for line in lines)
     with pytest.raises(InputError, match="none of its pictures can be read"):
-        read_pictures(paths[1:2], np.zeros(1, int), SHAPE, 0)
+        read_image_files(paths[1:2], np.zeros(1, int), SHAPE, 0)
 
 
 def test_a_drawn_sign_among_photos_is_left_out_but_not_among_its_like(files, tmp_path, capsys):
@@ -62,27 +62,27 @@ def test_a_drawn_sign_among_photos_is_left_out_but_not_among_its_like(files, tmp
     cv2.putText(sign, "NOT FOUND", (40, 150), cv2.FONT_HERSHEY_SIMPLEX, 1, (40, 40, 40), 3)
     path = tmp_path / "sign.png"
     cv2.imwrite(str(path), sign)
-    pictures, _ = read_pictures([*files, path], np.zeros(151, int), SHAPE, 10**9)
+    pictures, _ = read_image_files([*files, path], np.zeros(151, int), SHAPE, 10**9)
     assert len(pictures) == 150
     assert "sign.png: is a drawn graphic" in capsys.readouterr().err
-    pictures, _ = read_pictures([files[0], path, path], np.zeros(3, int), SHAPE, 10**9)
+    pictures, _ = read_image_files([files[0], path, path], np.zeros(3, int), SHAPE, 10**9)
     assert len(pictures) == 3
-    pictures, _ = read_pictures([*files, path], np.zeros(151, int), SHAPE, 10**9, as_they_are=True)
+    pictures, _ = read_image_files([*files, path], np.zeros(151, int), SHAPE, 10**9, keep_all=True)
     assert len(pictures) == 151, "what is measured on is not chosen"
 
 
-def test_a_grey_photo_is_no_drawn_sign(files, tmp_path):
+def test_a_gray_photo_is_no_drawn_sign(files, tmp_path):
     photo = np.zeros((300, 300), np.uint8)
     photo[100:200, 100:200] = np.random.default_rng(0).normal(128, 40, (100, 100)).clip(0, 255)
     cv2.imwrite(str(tmp_path / "ray.png"), photo)
-    pictures, _ = read_pictures([*files, tmp_path / "ray.png"], np.zeros(151, int), SHAPE, 10**9)
+    pictures, _ = read_image_files([*files, tmp_path / "ray.png"], np.zeros(151, int), SHAPE, 10**9)
     assert len(pictures) == 151
 
 
 def test_a_file_that_goes_while_it_is_needed_is_named(files, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(files[0].read_bytes())
-    pictures, _ = read_pictures([path, files[1]], np.zeros(2, int), SHAPE, 0)
+    pictures, _ = read_image_files([path, files[1]], np.zeros(2, int), SHAPE, 0)
     path.unlink()
     with pytest.raises(RunError, match=r"a\.png: was read when this run began, and cannot be read any more"):
         pictures[[0, 1]]
@@ -100,9 +100,9 @@ def test_a_photo_is_turned_as_its_exif_says_and_scaled_whole(tmp_path):
     assert seen[:, 11:, 0].max() < 50
 
 
-def test_grey_and_transparent_pictures_become_colour():
-    grey = np.full((10, 12), 90, np.uint8)
-    assert (to_photo(grey, 17) == 90).all()
+def test_gray_and_transparent_pictures_become_color():
+    gray = np.full((10, 12), 90, np.uint8)
+    assert (to_photo(gray, 17) == 90).all()
     clear = np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 51, np.uint8)])
     assert (to_photo(clear, 17) == 204).all(), "a fifth black over white"
 
@@ -110,7 +110,7 @@ def test_grey_and_transparent_pictures_become_colour():
 def test_a_folder_of_digits_is_brought_into_mnists_form(tmp_path, digit):
     cv2.imwrite(str(tmp_path / "a.png"), 255 - digit)
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((50, 50), 255, np.uint8))
-    pictures, labels = read_pictures(sorted(tmp_path.iterdir()), np.array([7, 7]), (1, 28, 28), 10**9)
+    pictures, labels = read_image_files(sorted(tmp_path.iterdir()), np.array([7, 7]), (1, 28, 28), 10**9)
     assert pictures.cache.shape == (1, 28, 28)
     assert labels.tolist() == [7]
     np.testing.assert_array_equal(pictures.cache[0], read_input(tmp_path / "a.png", (1, 28, 28)))

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from conftest import ROOT, difference
 
-from digits.imaging.mnist_format import BOX, BlankImage, count_figures, read_image, to_mnist
+from digits.imaging.mnist_format import BOX, BlankImage, count_segments, read_image, to_mnist
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
 
 
-def centre(image):
+def center(image):
     total = image.sum()
     return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
 
@@ -27,13 +27,13 @@ def test_the_form_is_mnists(path):
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 <= BOX
     assert max(np.ptp(rows), np.ptp(columns)) + 1 >= BOX - 1
-    np.testing.assert_allclose(centre(image), 14, atol=0.51)
+    np.testing.assert_allclose(center(image), 14, atol=0.51)
 
 
 def test_an_mnist_image_comes_out_nearly_as_it_went_in(mnist_train):
     changes = [difference(to_mnist(image), image / 255) for image in mnist_train[0][:200]]
     assert np.median(changes) < 0.1
-    assert np.quantile(changes, 0.95) < 0.6  # a shift of one pixel, where MNIST's own centring rounded the other way
+    assert np.quantile(changes, 0.95) < 0.6  # a shift of one pixel, where MNIST's own centering rounded the other way
 
 
 def test_the_aspect_is_kept():
@@ -48,26 +48,26 @@ def test_the_aspect_is_kept():
 
 
 def variants(ink):
-    grey = 255 - ink
-    yield "white paper", grey
+    gray = 255 - ink
+    yield "white paper", gray
     yield "black board", ink
-    yield "grey on grey", (120 + ink.astype(float) * 0.4).astype(np.uint8)
-    yield "colour", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-    yield "opaque", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGRA)
+    yield "gray on gray", (120 + ink.astype(float) * 0.4).astype(np.uint8)
+    yield "color", cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    yield "opaque", cv2.cvtColor(gray, cv2.COLOR_GRAY2BGRA)
     yield "dark ink on transparent", np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
     yield "light ink on transparent", np.dstack([np.full((*ink.shape, 3), 255, np.uint8), ink])
     yield (
         "small in a corner of a large sheet",
-        cv2.copyMakeBorder(grey, 30, 700, 600, 20, cv2.BORDER_CONSTANT, value=255),
+        cv2.copyMakeBorder(gray, 30, 700, 600, 20, cv2.BORDER_CONSTANT, value=255),
     )
-    yield "cut tight", grey[28:180, 20:136]
-    yield "enlarged", cv2.resize(grey, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
-    yield "shrunk", cv2.resize(grey, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    yield "cut tight", gray[28:180, 20:136]
+    yield "enlarged", cv2.resize(gray, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    yield "shrunk", cv2.resize(gray, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
     shade = np.linspace(0.45, 1, ink.shape[1])[None] * np.linspace(1, 0.8, ink.shape[0])[:, None]
-    yield "shaded paper", (grey * shade).astype(np.uint8)
+    yield "shaded paper", (gray * shade).astype(np.uint8)
     noise = np.random.default_rng(0).normal(0, 9, ink.shape)
-    yield "noisy paper", np.clip(grey * 0.9 + noise, 0, 255).astype(np.uint8)
-    dusty = grey.copy()
+    yield "noisy paper", np.clip(gray * 0.9 + noise, 0, 255).astype(np.uint8)
+    dusty = gray.copy()
     dusty[15:18, 140:143] = dusty[185:187, 8:11] = 30
     yield "dust", dusty
 
@@ -146,11 +146,11 @@ def seen(*glyphs, size=(80, 60)):
     ],
 )
 def test_figures_are_counted_side_by_side_and_strokes_are_not(glyphs, count):
-    assert count_figures(seen(*glyphs)) == count
+    assert count_segments(seen(*glyphs)) == count
 
 
 def test_nothing_is_no_figure():
-    assert count_figures(np.zeros((28, 28), np.float32)) == 0
+    assert count_segments(np.zeros((28, 28), np.float32)) == 0
 
 
 def test_what_is_in_mnists_form_is_kept_to_the_pixel_and_only_that(mnist_train):

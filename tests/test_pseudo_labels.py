@@ -12,7 +12,7 @@ from conftest import assert_same, sets_of, state, stopped_after
 from digits.cli import InputError
 from digits.config import Config
 from digits.data.mnist import load_mnist
-from digits.data.splits import load_sets
+from digits.data.splits import load_dataset
 from digits.training import fitting
 from digits.training.pseudo_labels import PseudoLabels
 
@@ -20,13 +20,13 @@ from digits.training.pseudo_labels import PseudoLabels
 @pytest.fixture
 def learning(small_data):
     return Config(
-        data_dir=str(small_data), unlabelled=str(small_data), unlabelled_epochs=2, unlabelled_confidence=0.5,
+        data_dir=str(small_data), unlabeled=str(small_data), unlabeled_epochs=2, unlabeled_confidence=0.5,
         epochs=7, batch_size=60, learning_rate=0.01, calibration_fraction=0.5, keep="last",
     )  # fmt: skip
 
 
-def with_unlabelled(config):
-    return dataclasses.replace(sets_of(config), unlabelled=load_mnist("train", config.unlabelled)[0])
+def with_unlabeled(config):
+    return dataclasses.replace(sets_of(config), unlabeled=load_mnist("train", config.unlabeled)[0])
 
 
 def test_each_step_sees_the_share_of_sure_images_with_their_labels(learning):
@@ -35,11 +35,11 @@ def test_each_step_sees_the_share_of_sure_images_with_their_labels(learning):
     assert [len(labels) for _, labels in pseudo.batches(3, 4)] == [0] * 4, "none before the first pseudo-labels"
     pseudo.labels[100:] = np.arange(100) % 10
     seen = list(pseudo.batches(3, 4))
-    assert [len(labels) for _, labels in seen] == [20] * 4, "three parts labelled, one part not"
+    assert [len(labels) for _, labels in seen] == [20] * 4, "three parts labeled, one part not"
     for shown, labels in seen:
         assert shown.min() >= 100
         np.testing.assert_array_equal(labels, shown[:, 0, 0] % 10)
-    third = dataclasses.replace(learning, unlabelled_share=1 / 3)
+    third = dataclasses.replace(learning, unlabeled_share=1 / 3)
     pseudo.config = third
     assert [len(labels) for _, labels in pseudo.batches(3, 1)] == [30]
 
@@ -52,7 +52,7 @@ def test_when_labels_are_renewed(learning):
 
 
 def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, capsys):
-    fitting.fit(learning, with_unlabelled(learning), tmp_path / "run")
+    fitting.fit(learning, with_unlabeled(learning), tmp_path / "run")
     printed = capsys.readouterr().out
     assert re.search(r"^val: [\d.]+% before the first of them \(epoch 2\), [\d.]+% at the end$", printed, re.MULTILINE)
     lines = [line for line in printed.splitlines() if line.startswith("pseudo-labels")]
@@ -68,9 +68,9 @@ def test_a_run_says_what_the_labels_changed_and_keeps_them(learning, tmp_path, c
     assert right > 0.8, "what is sure is mostly right"
 
 
-@pytest.mark.parametrize("epoch", [4, 5])  # after a labelling, and between two
+@pytest.mark.parametrize("epoch", [4, 5])  # after a labeling, and between two
 def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch, epoch):
-    sets = with_unlabelled(learning)
+    sets = with_unlabeled(learning)
     fitting.fit(learning, sets, tmp_path / "whole")
     with stopped_after(monkeypatch, lambda out, history: len(history) == epoch):
         fitting.fit(learning, sets, tmp_path / "stopped")
@@ -79,7 +79,7 @@ def test_a_resumed_run_ends_with_the_same_bits(learning, tmp_path, monkeypatch, 
 
 
 def test_a_run_killed_between_its_two_files_ends_with_the_same_bits(learning, tmp_path, monkeypatch):
-    sets = with_unlabelled(learning)
+    sets = with_unlabeled(learning)
     fitting.fit(learning, sets, tmp_path / "whole")
     real = fitting.save_weights
 
@@ -96,10 +96,10 @@ def test_a_run_killed_between_its_two_files_ends_with_the_same_bits(learning, tm
 
 
 def test_as_many_images_have_to_be_there_on_resume(learning, tmp_path):
-    sets = with_unlabelled(learning)
+    sets = with_unlabeled(learning)
     fitting.fit(dataclasses.replace(learning, epochs=2), sets, tmp_path / "stopped")
 
-    fewer = dataclasses.replace(sets, unlabelled=sets.unlabelled[:100])
+    fewer = dataclasses.replace(sets, unlabeled=sets.unlabeled[:100])
     with pytest.raises(InputError, match="had 650 images without labels, and now there are 100"):
         fitting.fit(dataclasses.replace(learning, epochs=9), fewer, tmp_path / "stopped", resume=True)
 
@@ -111,8 +111,8 @@ def test_the_labels_that_lie_beside_the_images_are_not_used(learning, small_data
     np.savez(tmp_path / "mnist.npz", **other)
     config = dataclasses.replace(learning, epochs=4)
     for name, folder in (("a", small_data), ("b", tmp_path)):
-        changed = dataclasses.replace(config, unlabelled=str(folder))
-        fitting.fit(changed, load_sets(changed), tmp_path / name)
+        changed = dataclasses.replace(config, unlabeled=str(folder))
+        fitting.fit(changed, load_dataset(changed), tmp_path / name)
     assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
 
 
@@ -121,9 +121,9 @@ def test_a_folder_of_pictures_without_labels(learning, tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for number in range(5):
         cv2.imwrite(str(tmp_path / "deep" / "er" / f"{number}.png"), images[number])
-    sets = load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path)))
-    assert [path.name for path in sets.unlabelled.paths] == [f"{number}.png" for number in range(5)]
-    np.testing.assert_array_equal(sets.unlabelled[[0, 3]], images[[0, 3]])
+    sets = load_dataset(dataclasses.replace(learning, unlabeled=str(tmp_path)))
+    assert [path.name for path in sets.unlabeled.paths] == [f"{number}.png" for number in range(5)]
+    np.testing.assert_array_equal(sets.unlabeled[[0, 3]], images[[0, 3]])
     with pytest.raises(InputError, match="there is nothing in this folder"):
         (tmp_path / "empty").mkdir()
-        load_sets(dataclasses.replace(learning, unlabelled=str(tmp_path / "empty")))
+        load_dataset(dataclasses.replace(learning, unlabeled=str(tmp_path / "empty")))

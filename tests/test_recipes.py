@@ -70,7 +70,7 @@ def test_a_hundred_labels_and_the_rest_without(tmp_path, mnist_train):
         np.savez(tmp_path / name / "mnist.npz", **arrays)
     settings = ["configs/few_labels.yaml", "--data-dir", tmp_path / "few"]
     alone = accuracy(tmp_path / "alone", *settings)
-    assert accuracy(tmp_path / "both", *settings, "--unlabelled", tmp_path / "rest") >= alone + 3
+    assert accuracy(tmp_path / "both", *settings, "--unlabeled", tmp_path / "rest") >= alone + 3
 
 
 @pytest.mark.slow

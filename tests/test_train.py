@@ -211,7 +211,7 @@ def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeyp
 
     monkeypatch.setattr(training_data, "load_mnist", load)
     monkeypatch.setattr(fitting, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments)))
-    train.fit_and_report(config, train.load_sets(config), tmp_path / "run")
+    train.fit_and_report(config, train.load_dataset(config), tmp_path / "run")
     assert order == ["train", *["epoch"] * (config.epochs + 1), "test"]
 
 
@@ -223,7 +223,7 @@ def test_other_test_images_change_no_weight_and_no_choice(config, small_data, tm
     np.savez(tmp_path / "other" / "mnist.npz", **other)
     for name, folder in (("a", small_data), ("b", tmp_path / "other")):
         changed = dataclasses.replace(config, data_dir=str(folder))
-        train.fit_and_report(changed, train.load_sets(changed), tmp_path / name)
+        train.fit_and_report(changed, train.load_dataset(changed), tmp_path / name)
     assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
     first, second = (load_checkpoint(tmp_path / name).meta for name in ("a", "b"))
     assert first["epoch"] == second["epoch"]

@@ -12,7 +12,7 @@ from photos import write_photos
 
 from digits.cli import InputError, RunError
 from digits.config import Config
-from digits.data.splits import load_sets
+from digits.data.splits import load_dataset
 from digits.networks.checkpoint import load_checkpoint
 from digits.training import fitting, transfer
 from digits.training.transfer import bottleneck_features, last_block, prepare_backbone
@@ -66,7 +66,7 @@ def first_weights(config, classes):
 )
 def test_exactly_the_last_block_and_the_head_change(config, tmp_path, backbone, size, learning):
     config = dataclasses.replace(config, backbone=backbone, image_size=size, epochs=1, head_epochs=1)
-    sets = load_sets(config)
+    sets = load_dataset(config)
     before = first_weights(config, sets.classes)
     fitting.fit_in_stages(config, sets, tmp_path / "run")
     joined = load_checkpoint(tmp_path / "run" / "head").weights
@@ -85,7 +85,7 @@ def test_exactly_the_last_block_and_the_head_change(config, tmp_path, backbone, 
 
 def test_every_layer_learns_where_that_is_asked_for(config, tmp_path):
     config = dataclasses.replace(config, unfreeze="all", head_epochs=0, epochs=1)
-    sets = load_sets(config)
+    sets = load_dataset(config)
     before = first_weights(config, sets.classes)
     fitting.fit(config, sets, tmp_path / "run")
     after = load_checkpoint(tmp_path / "run" / "last.pdparams").weights
@@ -122,7 +122,7 @@ def test_weights_from_a_file_with_a_top_or_from_a_run_of_ours(config, tmp_path):
     prepare_backbone(network, config)
     np.testing.assert_array_equal(network.backbone.conv1.weight.numpy(), whole.conv1.weight.numpy())
 
-    fitting.fit_in_stages(config, load_sets(config), tmp_path / "run")
+    fitting.fit_in_stages(config, load_dataset(config), tmp_path / "run")
     again = fitting.build(config, list("abc"))
     prepare_backbone(again, dataclasses.replace(config, weights=str(tmp_path / "run")))
     kept = load_checkpoint(tmp_path / "run").weights
@@ -148,7 +148,7 @@ def test_weights_that_cannot_be_downloaded_end_in_one_line(photos, tmp_path):
 
 def test_features_are_computed_once_for_the_same_weights_files_and_size(config, photos, tmp_path, capsys):
     def features(network, config):
-        found = bottleneck_features(network, load_sets(config).train[0], "train")
+        found = bottleneck_features(network, load_dataset(config).train[0], "train")
         return found, len(list(transfer.FEATURES.glob("*.npy"))), capsys.readouterr().out.splitlines()[-1]
 
     paddle.seed(1)
@@ -161,7 +161,7 @@ def test_features_are_computed_once_for_the_same_weights_files_and_size(config, 
     assert "from outputs" in said
     np.testing.assert_array_equal(again, first)
 
-    images = load_sets(config).train[0][np.arange(24)]
+    images = load_dataset(config).train[0][np.arange(24)]
     inputs = paddle.to_tensor(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     network.eval()
     np.testing.assert_allclose(network.features(inputs).numpy(), first, rtol=1e-4, atol=1e-5)
@@ -183,7 +183,7 @@ def test_features_are_computed_once_for_the_same_weights_files_and_size(config, 
 
 @pytest.mark.parametrize("stage", ["head", ""])
 def test_a_run_stopped_in_a_stage_goes_on_to_the_same_bits(config, tmp_path, monkeypatch, stage):
-    sets = load_sets(config)
+    sets = load_dataset(config)
     fitting.fit_in_stages(config, sets, tmp_path / "whole")
 
     with stopped_after(monkeypatch, lambda out, history: out == tmp_path / "stopped" / stage and len(history) == 2):
@@ -194,7 +194,7 @@ def test_a_run_stopped_in_a_stage_goes_on_to_the_same_bits(config, tmp_path, mon
 
 def test_the_joined_network_is_kept_unless_fine_tuning_finds_a_better(config, tmp_path):
     config = dataclasses.replace(config, learning_rate=1e-9)  # the third stage changes nothing
-    history = fitting.fit_in_stages(config, load_sets(config), tmp_path / "run")
+    history = fitting.fit_in_stages(config, load_dataset(config), tmp_path / "run")
     assert [row["epoch"] for row in history] == [0, 1, 2, 3]
     assert history[0]["val_accuracy"] == pytest.approx(history[-1]["val_accuracy"])
     head, joined = (load_checkpoint(tmp_path / "run" / name).weights for name in ("head", "best.pdparams"))
@@ -241,9 +241,9 @@ def test_a_dry_run_keeps_nothing(photos, tmp_path):
 
 
 def test_fine_tuning_a_run_of_ours_needs_no_other_weights(config, photos, tmp_path):
-    fitting.fit_in_stages(config, load_sets(config), tmp_path / "run")
+    fitting.fit_in_stages(config, load_dataset(config), tmp_path / "run")
     tuned = dataclasses.replace(config, fine_tune=str(tmp_path / "run"), pretrained=True, learning_rate=1e-9, epochs=1)
-    fitting.fit(tuned, load_sets(tuned), tmp_path / "tuned")
+    fitting.fit(tuned, load_dataset(tuned), tmp_path / "tuned")
     first, second = (load_checkpoint(tmp_path / name).weights for name in ("run", "tuned"))
     np.testing.assert_allclose(first["head.0.weight"], second["head.0.weight"], atol=1e-6)
 

@@ -352,7 +352,7 @@ def test_a_bad_checkpoint_closes_the_window_and_is_one_line(screen, project):
     assert lines[0].startswith(f"error: checkpoint {bad}: damaged")
 
 
-def test_the_end_of_the_recognisers_process_is_one_line(loaded):
+def test_the_end_of_the_recognizers_process_is_one_line(loaded):
     pid = loaded.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     (worker,) = (child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text())

@@ -8,7 +8,7 @@ FOR_STROKES = ("stroke", "edges", "cut")  # of these, those for bright strokes o
 
 _ROWS = 32_767  # what cv2.remap takes at most
 _KNOTS = 5  # the elastic field is drawn on 5x5 points and smooth between them
-_MIDDLE = 100  # the grey level in the middle of an edge: strokes keep their width if cut off there
+_MIDDLE = 100  # the gray level in the middle of an edge: strokes keep their width if cut off there
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -32,14 +32,14 @@ def augment(
     Args:
         images: uint8 [N, H, W], ink bright, or photos uint8 [N, H, W, C], to which the last three do not apply.
         rng: source of the random amounts.
-        rotation: largest angle, in degrees either way, about the centre.
+        rotation: largest angle, in degrees either way, about the center.
         scale: largest relative change of size; 0.1 draws factors from 0.9 to 1.1.
         aspect: largest relative change of width by height.
         shear: largest horizontal slant, as x moved per y.
         shift: largest move along each axis, in pixels.
         elastic: largest move of a knot of a smooth random field, in pixels (after Simard et al. 2003, section 2).
         flip: probability of a mirror image, left for right.
-        fill: the grey level that moves in from outside.
+        fill: the gray level that moves in from outside.
         stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
         edges: largest change of how hard the strokes' edges are, softer (1: as a blur over 3x3 pixels leaves them) or
             harder (1: as a scan in black and white has them); at most 1.
@@ -66,7 +66,7 @@ def augment(
 
 
 def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
-    """Where each output pixel comes from, float32 [N, 2, H*W] (x, y): matrix @ (x, y) + offset, from the centre."""
+    """Where each output pixel comes from, float32 [N, 2, H*W] (x, y): matrix @ (x, y) + offset, from the center."""
     count, height, width = shape[:3]
     angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
     size = rng.uniform(1 - scale, 1 + scale, count)
@@ -77,10 +77,10 @@ def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
     cos, sin = np.cos(angle), np.sin(angle)
     across, down = 1 / (size * wider), wider / size
     matrix = np.stack([cos * across, (slant * cos - sin) * down, sin * across, (cos + slant * sin) * down], 1)
-    centre = np.array([[(width - 1) / 2], [(height - 1) / 2]])
+    center = np.array([[(width - 1) / 2], [(height - 1) / 2]])
     y, x = np.mgrid[:height, :width]
-    grid = np.stack([x.ravel(), y.ravel()]) - centre  # [2, H*W]
-    source = (matrix.reshape(count, 2, 2) @ grid + offset[:, :, None] + centre).astype(np.float32)
+    grid = np.stack([x.ravel(), y.ravel()]) - center  # [2, H*W]
+    source = (matrix.reshape(count, 2, 2) @ grid + offset[:, :, None] + center).astype(np.float32)
     if elastic:
         knots = rng.uniform(-elastic, elastic, (count, 2, _KNOTS, _KNOTS)).astype(np.float32)
         field = _spline(height) @ knots @ _spline(width).T
@@ -124,7 +124,7 @@ def _change_strokes(images, change):
 
 
 def _change_edges(images, change):
-    """Softer (change > 0): mix with a blur. Harder: more contrast about a grey level that keeps the strokes' width."""
+    """Softer (change > 0): mix with a blur. Harder: more contrast about a gray level that keeps the strokes' width."""
     count, height, width = images.shape
     tall = np.pad(images, ((0, 0), (1, 1), (0, 0))).reshape(-1, width)
     soft = cv2.blur(tall, (3, 3)).reshape(count, height + 2, width)[:, 1:-1].astype(np.float32)

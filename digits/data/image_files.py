@@ -1,4 +1,4 @@
-"""Pictures from files as a network takes them: decoded in worker processes, kept in memory up to a budget."""
+"""Image files as a network takes them: decoded in worker processes, kept in memory up to a budget."""
 
 import math
 import os
@@ -21,8 +21,8 @@ _BATCH_NUMBERS = 1000 * 28 * 28  # in a batch of `input_batches`
 _FEW = 0.05  # graphics are taken for what was put there in place of photos if they are no more than this share
 
 
-class Pictures:
-    """Pictures in files, like an array uint8 [N, 28, 28] (digits) or [N, S, S, 3] (RGB photos) by `pictures[indices]`.
+class ImageFiles:
+    """Images in files, like an array uint8 [N, 28, 28] (digits) or [N, S, S, 3] (RGB photos) by `pictures[indices]`.
 
     The first are in memory, as many as the budget allows; the others are decoded whenever they are wanted.
 
@@ -80,20 +80,20 @@ class Pictures:
         self.paths = [path for path, kept in zip(self.paths, chosen, strict=True) if kept]
 
 
-def read_pictures(
+def read_image_files(
     paths: list[Path],
     labels: np.ndarray,
     input_shape: tuple[int, int, int],
     budget: int,
-    as_they_are: bool = False,
-) -> tuple[Pictures, np.ndarray]:
+    keep_all: bool = False,
+) -> tuple[ImageFiles, np.ndarray]:
     """Read files once; what is broken, or no picture, or a drawn graphic among photos, is named on stderr and left out.
 
     Args:
         paths: the files.
         labels: int [N].
-        input_shape, budget: see `Pictures`.
-        as_they_are: leave out no graphics: what is measured on is not to be chosen.
+        input_shape, budget: see `ImageFiles`.
+        keep_all: leave out no graphics: what is measured on is not to be chosen.
 
     Returns:
         The pictures that could be read, and their labels.
@@ -101,11 +101,11 @@ def read_pictures(
     Raises:
         InputError: none could be read.
     """
-    pictures = Pictures(paths, input_shape, budget)
+    pictures = ImageFiles(paths, input_shape, budget)
     outcomes = pictures.fill()
     is_graphic = outcomes == _GRAPHIC
     chosen = outcomes == _READ
-    if as_they_are or is_graphic.mean() > _FEW:
+    if keep_all or is_graphic.mean() > _FEW:
         chosen |= is_graphic
     for index in np.flatnonzero(~chosen):
         print(f"left out: {_complaint(paths[index], input_shape)}", file=sys.stderr)
@@ -116,19 +116,19 @@ def read_pictures(
     return pictures, labels[chosen]
 
 
-def take_ahead(images: np.ndarray | Pictures, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def prefetch(images: np.ndarray | ImageFiles, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield `images[batch]` for each batch of indices, read ahead where they have to be decoded."""
-    if isinstance(images, Pictures):
+    if isinstance(images, ImageFiles):
         return images.batches(batches)
     return (images[batch] for batch in batches)
 
 
-def input_batches(images: np.ndarray | Pictures) -> Iterator[np.ndarray]:
+def input_batches(images: np.ndarray | ImageFiles) -> Iterator[np.ndarray]:
     """Yield all images, in order, as batches of a network's input."""
-    shape = images.image_shape if isinstance(images, Pictures) else images.shape[1:]
+    shape = images.image_shape if isinstance(images, ImageFiles) else images.shape[1:]
     size = max(8, _BATCH_NUMBERS // math.prod(shape))
     indices = np.arange(len(images))
-    for batch in take_ahead(images, np.split(indices, range(size, len(images), size))):
+    for batch in prefetch(images, np.split(indices, range(size, len(images), size))):
         yield to_input(batch)
 
 
@@ -179,7 +179,7 @@ def _count_workers():
 
 
 def _is_graphic(image):
-    """Whether nearly all of it is of one colour and there are few others, as in a drawn sign "not found"."""
+    """Whether nearly all of it is of one color and there are few others, as in a drawn sign "not found"."""
     step = 1 + max(image.shape[:2]) // 200
     sample = image[::step, ::step].reshape(-1, 1 if image.ndim == 2 else image.shape[2]).astype(np.int64)
     counts = np.unique(sample @ 256 ** np.arange(sample.shape[1]), return_counts=True)[1]
@@ -191,4 +191,4 @@ def _complaint(path, input_shape):
         read_input(path, input_shape)
     except InputError as error:
         return str(error)
-    return f"{path}: is a drawn graphic of few colours, and nearly all the others are photos"
+    return f"{path}: is a drawn graphic of few colors, and nearly all the others are photos"

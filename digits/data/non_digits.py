@@ -23,7 +23,7 @@ _MIRRORED = (3, 4, 6, 7, 9)  # digits that are none in a mirror
 _TURNED = (2, 3, 4, 5, 6, 7, 9)  # digits that look different upside down
 
 
-def make_nondigits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw letters, signs, scribbles and shapes, spoil digits, and make noise; each in MNIST's form.
 
     Args:

@@ -12,25 +12,25 @@ from digits.cli import InputError
 from digits.config import Config
 from digits.data.augment import FOR_STROKES
 from digits.data.folders import list_files, list_image_folder
-from digits.data.image_files import Pictures, read_pictures
+from digits.data.image_files import ImageFiles, read_image_files
 from digits.data.mnist import CLASSES, holds_mnist, load_mnist, load_pictures, split
-from digits.data.non_digits import make_nondigits
-from digits.data.synthetic_digits import make_forms
+from digits.data.non_digits import make_non_digits
+from digits.data.synthetic_digits import make_synthetic_digits
 from model import DIGIT, input_shape
 
-NO_DIGIT = len(CLASSES)  # label of a picture of none
+OUTLIER = len(CLASSES)  # label of a picture of none
 _POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
 _UNEVEN = 3  # times as many images in the largest class as in the smallest that are worth a word
 
-Part = tuple[np.ndarray | Pictures, np.ndarray]
+Part = tuple[np.ndarray | ImageFiles, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sets:
+class Dataset:
     """The images that a run is made with, but for the test images.
 
     Each part is a pair: images, uint8 [N, 28, 28] digits or [N, S, S, 3] photos, and labels int64 [N]. `extra` are
-    drawings of the user's own, if there are any, `unlabelled` images without labels.
+    drawings of the user's own, if there are any, `unlabeled` images without labels.
     """
 
     classes: list[str]
@@ -38,10 +38,10 @@ class Sets:
     val: Part
     calibration: Part | None = None
     extra: Part | None = None
-    unlabelled: np.ndarray | Pictures | None = None
+    unlabeled: np.ndarray | ImageFiles | None = None
 
 
-def load_sets(config: Config, limit: int | None = None) -> Sets:
+def load_dataset(config: Config, limit: int | None = None) -> Dataset:
     """Load the images that the config names, split them, and say how many there are.
 
     Args:
@@ -75,15 +75,15 @@ def load_sets(config: Config, limit: int | None = None) -> Sets:
     print(f"images: {', '.join(counts)}", flush=True)
     if has_class_folders(config.data_dir):
         print(_class_counts(classes, parts["train"][1], config), flush=True)
-    extra, unlabelled = None, None
+    extra, unlabeled = None, None
     if config.extra:
         _, drawings, truths = load_pictures(Path(config.extra), classes)
         print(f"{config.extra}: {len(truths):,} drawings", flush=True)
         extra = np.rint(255 * drawings).astype(np.uint8), truths
-    if config.unlabelled:
-        unlabelled = _load_unlabelled(config.unlabelled, read, limit)
-        print(f"{config.unlabelled}: {len(unlabelled):,} images without labels", flush=True)
-    return Sets(classes, **parts, extra=extra, unlabelled=unlabelled)
+    if config.unlabeled:
+        unlabeled = _load_unlabeled(config.unlabeled, read, limit)
+        print(f"{config.unlabeled}: {len(unlabeled):,} images without labels", flush=True)
+    return Dataset(classes, **parts, extra=extra, unlabeled=unlabeled)
 
 
 def load_test(config: Config, limit: int | None = None) -> Part | None:
@@ -92,7 +92,7 @@ def load_test(config: Config, limit: int | None = None) -> Part | None:
         images, labels = load_mnist("test", config.data_dir)
         return images[:limit], labels[:limit]
     files = _split_folder(config)
-    return _Reader(config, limit)(*files["test"], as_they_are=True) if "test" in files else None
+    return _Reader(config, limit)(*files["test"], keep_all=True) if "test" in files else None
 
 
 def list_class_names(config: Config) -> list[str]:
@@ -118,11 +118,11 @@ def has_class_folders(data_dir: str) -> bool:
     return bool(data_dir) and not holds_mnist(Path(data_dir))
 
 
-def make_beside(config: Config, sets: Sets) -> list[tuple[np.ndarray, np.ndarray, int]]:
+def make_beside(config: Config, sets: Dataset) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """What the network sees beside each batch of training images: drawn digits, the user's own, pictures of no digit.
 
     Returns:
-        For each kind images uint8 [M, 28, 28] to choose from, labels int64 [M] in 0..9 or `NO_DIGIT`, and how many of
+        For each kind images uint8 [M, 28, 28] to choose from, labels int64 [M] in 0..9 or `OUTLIER`, and how many of
         them a step.
     """
     beside = []
@@ -133,12 +133,12 @@ def make_beside(config: Config, sets: Sets) -> list[tuple[np.ndarray, np.ndarray
     if config.forms:
         count = min(most, steps * config.forms)
         print(f"drawing {count:,} digits", file=sys.stderr)
-        beside.append((*make_forms(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
+        beside.append((*make_synthetic_digits(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
     if config.non_digits:
         count = min(most, steps * config.non_digits)
         print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
-        images = make_nondigits(*sets.train, count, np.random.default_rng([config.seed, 0, 1]))
-        beside.append((images, np.full(count, NO_DIGIT), config.non_digits))
+        images = make_non_digits(*sets.train, count, np.random.default_rng([config.seed, 0, 1]))
+        beside.append((images, np.full(count, OUTLIER), config.non_digits))
     return beside
 
 
@@ -151,12 +151,12 @@ class _Reader:
         self.left = config.cache_mb * 10**6
         self.limit = limit
 
-    def __call__(self, paths, labels, as_they_are=False):
+    def __call__(self, paths, labels, keep_all=False):
         if self.limit and len(paths) > self.limit:
             chosen = np.linspace(0, len(paths) - 1, self.limit).astype(int)
             paths, labels = [paths[index] for index in chosen], labels[chosen]
         budget = sys.maxsize if self.digits else self.left
-        pictures, labels = read_pictures(paths, labels, self.shape, budget, as_they_are)
+        pictures, labels = read_image_files(paths, labels, self.shape, budget, keep_all)
         self.left -= pictures.cache.nbytes
         return pictures, labels
 
@@ -194,15 +194,15 @@ def _split_folder(config):
     return parts
 
 
-def _load_unlabelled(folder, read, limit):
+def _load_unlabeled(folder, read, limit):
     if not has_class_folders(folder):
         images, _ = load_mnist("train", folder)
         return images[:limit]
     if not Path(folder).is_dir():
-        raise InputError(f"unlabelled: {folder}: no such folder")
+        raise InputError(f"unlabeled: {folder}: no such folder")
     paths = list_files(Path(folder))
     if not paths:
-        raise InputError(f"unlabelled: {folder}: there is nothing in this folder")
+        raise InputError(f"unlabeled: {folder}: there is nothing in this folder")
     return read(paths, np.zeros(len(paths), np.int64))[0]
 
 

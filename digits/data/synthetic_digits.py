@@ -101,7 +101,7 @@ _FORMS = {
 }
 
 
-def make_forms(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw digits of all classes alike: 1 with a flag or a foot, crossed 0 and 7, open 4, hooked 9 and others.
 
     Args:
@@ -119,7 +119,7 @@ def make_forms(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 
 def draw_form(label: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw one digit as `make_forms` does, uint8 [112, 112], ink bright."""
+    """Draw one digit as `make_synthetic_digits` does, uint8 [112, 112], ink bright."""
     forms = _FORMS[label]
     one, other = map(_parse, forms[rng.integers(len(forms))])
     share = rng.uniform(-0.1, 1.1)

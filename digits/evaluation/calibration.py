@@ -16,12 +16,12 @@ DIGITS_PASS = 0.99  # share of the val digits that are taken for digits
 MEANINGS = {
     "temperature": "the logits are divided by this before the softmax; the most probable one by the loss on val",
     "digit_level": f"a picture whose largest logit is below this is no digit; {DIGITS_PASS:.0%} of val are above it",
-    "trusted_threshold": "lower end of the interval that holds the confidences of rightly labelled images (level: "
+    "trusted_threshold": "lower end of the interval that holds the confidences of rightly labeled images (level: "
     "trusted_level); it says how sure right answers are, not how often sure answers are right",
     "guaranteed_threshold": "answers at least this sure are trusted: with probability at least 1 - delta over the draw "
     "of the calibration images, at most max_error of the accepted answers on images of their kind are wrong; null: no "
     "threshold could be shown to keep that, and no answer is trusted",
-    "trusted_level": "share of the rightly labelled images in the interval of trusted_threshold",
+    "trusted_level": "share of the rightly labeled images in the interval of trusted_threshold",
     "max_error": "largest share of the accepted answers that may be wrong",
     "delta": "largest probability that the guarantee does not hold",
     "images": "images in the calibration part",
@@ -98,7 +98,7 @@ def calibrate(
     Args:
         val: logits float [N, C] and labels int [N] of the val part.
         held: the same of the calibration part.
-        trusted_level: share of the rightly labelled images in the interval of `trusted_threshold`.
+        trusted_level: share of the rightly labeled images in the interval of `trusted_threshold`.
         max_error: largest share of the accepted answers that may be wrong.
         delta: largest probability that the guarantee does not hold.
 
@@ -133,7 +133,7 @@ def calibrate(
 
 
 def measure(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> dict:
-    """How far the confidences can be trusted on labelled images: `ece`, `coverage` and `accepted_error`."""
+    """How far the confidences can be trusted on labeled images: `ece`, `coverage` and `accepted_error`."""
     right = logits.argmax(1) == labels
     accepts = calibration.accepts(logits)
     return {
@@ -256,7 +256,7 @@ def interval_threshold(confidences: np.ndarray, level: float) -> float:
     The finite-sample quantile: the k-th smallest of n, k = floor((n + 1) (1 - level)) (Vovk et al. 2005); 0 if k is 0.
 
     Args:
-        confidences: float [n], of rightly labelled images.
+        confidences: float [n], of rightly labeled images.
         level: above 0, below 1.
     """
     k = int(np.floor((len(confidences) + 1) * (1 - level) + 1e-9))

@@ -11,7 +11,7 @@ import paddle
 
 from digits.cli import InputError
 from digits.data.folders import list_classes
-from digits.data.image_files import Pictures, input_batches, read_pictures
+from digits.data.image_files import ImageFiles, input_batches, read_image_files
 from digits.data.mnist import CLASSES
 from digits.evaluation.calibration import (
     BLANK,
@@ -22,14 +22,14 @@ from digits.evaluation.calibration import (
     Calibration,
 )
 from digits.evaluation.metrics import softmax
-from digits.imaging.mnist_format import BlankImage, count_figures, read_digit, read_image, read_input
+from digits.imaging.mnist_format import BlankImage, count_segments, read_digit, read_image, read_input
 from digits.imaging.segmentation import Figure, find_digits
 from digits.networks.checkpoint import Checkpoint, load_checkpoint, load_weights
 from digits.runtime import choose_device
 from model import DIGIT, build_model, predict_logits
 
 _BATCH = 256  # pictures read at a time
-_MEMORY = 512 * 10**6  # bytes, for the photos of a labelled folder
+_MEMORY = 512 * 10**6  # bytes, for the photos of a labeled folder
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "shipped" / "extended"
 
@@ -85,7 +85,7 @@ class Classifier:
         choose_device(device)
         loaded = load_checkpoint(checkpoint or SHIPPED)
         self.path = loaded.path
-        self.loss = loaded.meta.get("config", {}).get("loss", "cross_entropy")  # what it was trained to minimise
+        self.loss = loaded.meta.get("config", {}).get("loss", "cross_entropy")  # what it was trained to minimize
         self.model, self.classes = load_network(loaded)
         self.reads_digits = self.model.input_shape == DIGIT
         try:
@@ -96,18 +96,18 @@ class Classifier:
                 f"checkpoint {loaded.path}: its calibration is not complete; restore its JSON file, or train again"
             ) from None
 
-    def logits(self, images: np.ndarray | Pictures) -> np.ndarray:
+    def logits(self, images: np.ndarray | ImageFiles) -> np.ndarray:
         """Images as `predict` takes them -> logits float32 [N, num_classes]."""
         return predict_logits(self.model, input_batches(images))
 
-    def load_photos(self, folder: Path) -> tuple[list[str], Pictures, np.ndarray]:
+    def load_photos(self, folder: Path) -> tuple[list[str], ImageFiles, np.ndarray]:
         """Read photos that lie in a folder a class: the path of each, the photos, labels int64 [N].
 
         Raises:
             InputError: a folder in it that is no class, or nothing to read.
         """
-        photos, labels = read_pictures(
-            *list_classes(folder, self.classes), self.model.input_shape, _MEMORY, as_they_are=True
+        photos, labels = read_image_files(
+            *list_classes(folder, self.classes), self.model.input_shape, _MEMORY, keep_all=True
         )
         return [str(path) for path in photos.paths], photos, labels
 
@@ -178,7 +178,7 @@ class Classifier:
         """Images float32 [N, 28, 28] in [0, 1], in MNIST's form, or photos uint8 [N, S, S, 3] -> an answer each."""
         return self.answers(images, self.logits(images))
 
-    def answers(self, images: np.ndarray | Pictures, logits: np.ndarray) -> list[Prediction]:
+    def answers(self, images: np.ndarray | ImageFiles, logits: np.ndarray) -> list[Prediction]:
         """The same, of images whose logits [N, num_classes] are known."""
         if self.calibration is None:
             return [self._prediction(row, None, None) for row in softmax(logits)]
@@ -189,7 +189,7 @@ class Classifier:
         foreign = NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
         for image, row, sure, digit in zip(shown, probs, trusted, is_digit, strict=True):
             reason = None if sure else LOW_CONFIDENCE if digit else foreign
-            if reason and self.reads_digits and count_figures(image) > 1:
+            if reason and self.reads_digits and count_segments(image) > 1:
                 reason = SEVERAL_DIGITS
             answers.append(self._prediction(row, bool(sure), reason))
         return answers

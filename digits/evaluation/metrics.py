@@ -24,7 +24,7 @@ def summarize(confusion: np.ndarray) -> dict:
         confusion: int [C, C], row = true class, column = predicted class.
 
     Returns:
-        `images`: how many. `accuracy`: the share of them labelled right. `precision`, `recall`: unweighted means
+        `images`: how many. `accuracy`: the share of them labeled right. `precision`, `recall`: unweighted means
         over the classes that occur, as truth or as prediction. `f1`: the harmonic mean of those two. `macro_f1`: the
         unweighted mean of the classes' own F1, which is never above it (Opitz and Burst 2019, "Macro F1 and Macro F1").
         `per_class`: list of C dicts with `images precision recall f1`; a class's recall is its accuracy.
@@ -147,11 +147,11 @@ def format_spread(seeds: list[int], rows: list[dict]) -> str:
     names = [name for name in _SPREAD if all(row.get(name) is not None for row in rows)]
     values = 100 * np.array([[row[name] for name in names] for row in rows])
     lines = ["seed" + "".join(f"  {_SPREAD[name]:>14}" for name in names)]
-    labelled = [(str(seed), row) for seed, row in zip(seeds, values, strict=True)] + [("mean", values.mean(0))]
+    labeled = [(str(seed), row) for seed, row in zip(seeds, values, strict=True)] + [("mean", values.mean(0))]
     if len(rows) > 1:
-        labelled.append(("sd", values.std(0, ddof=1)))
+        labeled.append(("sd", values.std(0, ddof=1)))
     return "\n".join(
-        [*lines, *(f"{label:>4}" + "".join(f"  {value:13.3f}%" for value in row) for label, row in labelled)]
+        [*lines, *(f"{label:>4}" + "".join(f"  {value:13.3f}%" for value in row) for label, row in labeled)]
     )
 
 

@@ -14,7 +14,7 @@ from digits.files import replacing
 
 _SHOWN = 40  # images on a sheet of answers
 _BARS = 12  # classes with a bar, the most probable ones
-_BLUE, _ORANGE, _GREY = "#1f77b4", "#ff7f0e", "#888888"
+_BLUE, _ORANGE, _GRAY = "#1f77b4", "#ff7f0e", "#888888"
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -37,16 +37,16 @@ def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int 
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axes, name, scale in ((left, "loss", 1), (right, "accuracy", 100)):
-        for part, colour in (("train", _BLUE), ("val", _ORANGE)):
+        for part, color in (("train", _BLUE), ("val", _ORANGE)):
             label = "train, while it learns" if part == "train" else "val"
             axes.plot(
                 epochs,
                 [scale * row[f"{part}_{name}"] for row in history],
-                color=colour,
+                color=color,
                 label=label,
                 marker="." if len(epochs) < 12 else "",
             )
-        axes.axvline(kept_epoch, color=_GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
+        axes.axvline(kept_epoch, color=_GRAY, linestyle=":", label=f"kept: epoch {kept_epoch}")
         if overfit_epoch and overfit_epoch < epochs[-1]:
             axes.axvspan(
                 overfit_epoch,
@@ -83,7 +83,7 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
     """
     figure = _figure(9, 4.2)
     left, right_axes = figure.subplots(1, 2)
-    left.plot([0, 100], [0, 100], color=_GREY, linestyle=":", label="as sure as right")
+    left.plot([0, 100], [0, 100], color=_GRAY, linestyle=":", label="as sure as right")
     total = sum(bin["images"] for bin in bins)
     left.scatter(
         [100 * bin["confidence"] for bin in bins],
@@ -102,7 +102,7 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
             textcoords="offset points",
             ha="right",
             fontsize=8,
-            color=_GREY,
+            color=_GRAY,
         )
     left.set_xlim(0, 102)
     left.set_ylim(0, 112)
@@ -137,15 +137,15 @@ def trust(confidences: np.ndarray, right: np.ndarray, bins: list[dict], threshol
 
 
 def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
-    """A confusion matrix int [C, C] (row = true class) with its counts; the colour shows the mistakes only."""
+    """A confusion matrix int [C, C] (row = true class) with its counts; the color shows the mistakes only."""
     size = max(4.5, 0.5 * len(classes) + 1.2)
     figure = _figure(size, size)
     axes = figure.subplots()
     mistakes = matrix - np.diag(np.diag(matrix))
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max() * 1.3))
     for row, column in np.argwhere(matrix > 0):
-        colour = "black" if row != column else _GREY
-        axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=9)
+        color = "black" if row != column else _GRAY
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=9)
     slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 5 else {}
     axes.set_xticks(range(len(classes)), classes, **slanted)
     axes.set_yticks(range(len(classes)), classes)
@@ -195,7 +195,7 @@ def sheet(images: np.ndarray, captions: list[str], title: str, columns: int = 8)
 def prediction(
     picture: np.ndarray | None, seen: np.ndarray, probs: np.ndarray, classes: list[str], title: str
 ) -> Figure:
-    """One prediction: the picture (grey [H, W] or RGB [H, W, 3]), what the network sees, a bar a class.
+    """One prediction: the picture (gray [H, W] or RGB [H, W, 3]), what the network sees, a bar a class.
 
     Without a picture, if the network sees it as it is.
     """
@@ -228,7 +228,7 @@ def prediction(
 
 
 def page(picture: np.ndarray, boxes: list[tuple[int, int, int, int]], marks: list[str]) -> Figure:
-    """A picture (grey [H, W] or RGB [H, W, 3]) with a box around each digit found and what it is read as above it.
+    """A picture (gray [H, W] or RGB [H, W, 3]) with a box around each digit found and what it is read as above it.
 
     Args:
         picture: as `prediction` takes it.
@@ -242,10 +242,10 @@ def page(picture: np.ndarray, boxes: list[tuple[int, int, int, int]], marks: lis
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
     axes.axis("off")
     for (x, y, w, h), mark in zip(boxes, marks, strict=True):
-        colour = _GREY if mark == "-" else _ORANGE if mark.endswith("?") else _BLUE
+        color = _GRAY if mark == "-" else _ORANGE if mark.endswith("?") else _BLUE
         pad = 0.006 * max(height, width)
         frame = (x - pad, y - pad), w + 2 * pad, h + 2 * pad
-        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=colour, linewidth=1.6, joinstyle="round"))
+        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=color, linewidth=1.6, joinstyle="round"))
         axes.annotate(
             mark,
             frame[0],
@@ -255,7 +255,7 @@ def page(picture: np.ndarray, boxes: list[tuple[int, int, int, int]], marks: lis
             va="bottom",
             fontsize=11,
             color="white",
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"},
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": color, "edgecolor": "none"},
         )
     return figure
 

@@ -9,11 +9,11 @@ from digits.imaging.ruled_lines import FAINT, find_lines
 
 WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
 
-_EDGE = 0.85  # from this share of the way from the centre outwards, the background is looked for
-_TOLERANCE = 8.0  # grey levels around the background that are background too
+_EDGE = 0.85  # from this share of the way from the center outwards, the background is looked for
+_TOLERANCE = 8.0  # gray levels around the background that are background too
 _RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
-_MIN_CONTRAST = 24  # grey levels, of 255, between the ink and what is behind it
-_COLOURED = 16  # grey levels between the channels of a picture that is not grey
+_MIN_CONTRAST = 24  # gray levels, of 255, between the ink and what is behind it
+_COLORED = 16  # gray levels between the channels of a picture that is not gray
 
 # Strokes up to two thirds of these shares of the picture's longer side are looked for on an uneven background
 _KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)
@@ -29,7 +29,7 @@ def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
     """Take away what is behind the ink, and printed lines.
 
     Args:
-        image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
+        image: uint8 [H, W] gray, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
         side: a picture with a longer side is shrunk to it first, pixels.
 
     Returns:
@@ -38,10 +38,10 @@ def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
     Raises:
         BlankImage: no ink was found.
     """
-    grey = _to_grey(_shrink(image, side))
-    ink, noise = _above(grey, _surface(grey))
-    if _is_uneven(grey, ink, noise):
-        local = _local_ink(grey)
+    gray = _to_gray(_shrink(image, side))
+    ink, noise = _above(gray, _surface(gray))
+    if _is_uneven(gray, ink, noise):
+        local = _local_ink(gray)
         ink = ink if local is None else local
     if ink is None:
         raise BlankImage("the picture is blank: there is no ink to be seen")
@@ -54,18 +54,18 @@ def _shrink(image, side):
     size = [max(1, round(length * shrink)) for length in image.shape[1::-1]] if shrink < 1 else None
     if image.ndim == 3 and image.shape[2] == 4:
         alpha = image[:, :, 3]
-        colour = cv2.multiply(image[:, :, :3], cv2.merge([alpha] * 3), scale=1 / 255)
-        ink_is_light = cv2.mean(colour)[:3] > np.array(cv2.mean(alpha)[0]) / 2
-        image = colour if ink_is_light.sum() > 1 else cv2.add(colour, cv2.merge([255 - alpha] * 3))
+        color = cv2.multiply(image[:, :, :3], cv2.merge([alpha] * 3), scale=1 / 255)
+        ink_is_light = cv2.mean(color)[:3] > np.array(cv2.mean(alpha)[0]) / 2
+        image = color if ink_is_light.sum() > 1 else cv2.add(color, cv2.merge([255 - alpha] * 3))
     return image if size is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _to_grey(image):
-    """float32 [h, w], 0 to 255: of a coloured picture, what shows its ink best, as blue shows yellow and green red."""
+def _to_gray(image):
+    """float32 [h, w], 0 to 255: of a colored picture, what shows its ink best, as blue shows yellow and green red."""
     if image.ndim == 2:
         return image.astype(np.float32)
     sample = np.ascontiguousarray(_sample(image))
-    if np.ptp(sample, axis=2).max() < _COLOURED:
+    if np.ptp(sample, axis=2).max() < _COLORED:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     kernel = np.ones((2 * (min(sample.shape[:2]) // 8) + 1,) * 2, np.uint8)
     best, weights = _MIN_CONTRAST, None
@@ -80,10 +80,10 @@ def _to_grey(image):
     return cv2.transform(image.astype(np.float32), weights[None] / weights.sum())
 
 
-def _above(grey, background):
+def _above(gray, background):
     """How far each pixel is from the background towards the ink, float32 [h, w] in [0, 1], None if there is no ink; and
     the noise in it, as a share of full ink."""
-    difference = grey - background
+    difference = gray - background
     noise = 1.4826 * np.median(np.abs(_sample(difference)))
     # The ink is what stands out most, darker or lighter; single pixels count for less than many.
     dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
@@ -93,7 +93,7 @@ def _above(grey, background):
 
 
 def _scaled(ink, room, noise):
-    """Ink in grey levels -> as a share of full ink, and what full ink is, as a share of the light; None, 0 if none."""
+    """Ink in gray levels -> as a share of full ink, and what full ink is, as a share of the light; None, 0 if none."""
     if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
         return None, 0
     ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
@@ -101,16 +101,16 @@ def _scaled(ink, room, noise):
     return np.minimum(ink / full, 1), full
 
 
-def _surface(grey):
+def _surface(gray):
     """float32 [h, w]: what would be there without the ink, as a polynomial surface in x and y.
 
     Fitted to the edge of the picture first, then to all that looks like it: the ink falls out.
     """
-    height, width = grey.shape
+    height, width = gray.shape
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
     terms = (np.ones_like(x), x, y, x * y, x * x, y * y)
-    samples = np.stack([_sample(np.broadcast_to(term, grey.shape)).ravel() for term in terms], -1)
-    values = _sample(grey).ravel()
+    samples = np.stack([_sample(np.broadcast_to(term, gray.shape)).ravel() for term in terms], -1)
+    values = _sample(gray).ravel()
     edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
     background = np.median(values[edge])
     coefficients = np.array([background, 0, 0, 0, 0, 0], np.float32)
@@ -127,9 +127,9 @@ def _surface(grey):
     return (one + along * x + along2 * x * x) + (down * y + down2 * y * y) + (both * y) * x
 
 
-def _is_uneven(grey, ink, noise):
+def _is_uneven(gray, ink, noise):
     """Whether a smooth surface does not describe the background: a shadow, a table, a frame reaches the border."""
-    if min(grey.shape) < _SMALLEST_UNEVEN:
+    if min(gray.shape) < _SMALLEST_UNEVEN:
         return False
     if ink is None:
         return True
@@ -137,14 +137,14 @@ def _is_uneven(grey, ink, noise):
     return noise > 0.05 or (border > FAINT).mean() > 0.08 or (_sample(ink) > INK).mean() > 0.3
 
 
-def _local_ink(grey):
+def _local_ink(gray):
     """Ink as what is thin and darker, or lighter, than all around it; None if the strokes are too wide for that.
 
     The background is a morphological closing: it keeps the edges of shadows, of the sheet and of a table in place, the
     better the smaller its kernel is. So the smallest is taken that finds the strongest ink: thick strokes, and not only
     the lines printed behind them. This is decided at half the size, and so is whether the ink is dark or light.
     """
-    image = np.clip(grey, 0, 255).astype(np.uint8)
+    image = np.clip(gray, 0, 255).astype(np.uint8)
     half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     dark, light = ([_thin_ink(side, _kernel(side, share))[1:] for share in _KERNELS] for side in (half, 255 - half))
     is_dark = min(against for _, against in dark) <= min(against for _, against in light)

@@ -12,7 +12,7 @@ from digits.imaging.ink import BlankImage, find_ink
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the square the digit's longer side fills (LeCun et al. 1998, section III.A)
-CENTRE = 14  # row and column of the centre of mass: the mean over MNIST's training images is 14.0 for both
+CENTER = 14  # row and column of the center of mass: the mean over MNIST's training images is 14.0 for both
 
 MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded: a small file can hold gigabytes
 
@@ -24,7 +24,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read a picture file, turned the way its EXIF orientation says.
 
     Returns:
-        uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
+        uint8 [H, W] gray, [H, W, 3] BGR or [H, W, 4] BGRA.
 
     Raises:
         InputError: no such file, not a picture, one that is cut short or has more than `MAX_PIXELS`.
@@ -87,7 +87,7 @@ def to_photo(image: np.ndarray, size: int) -> np.ndarray:
     """A picture as uint8 RGB [size, size, 3], its sides scaled each by its own factor; what is transparent is white.
 
     Args:
-        image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA.
+        image: uint8 [H, W] gray, [H, W, 3] BGR or [H, W, 4] BGRA.
         size: pixels of a side.
     """
     smaller = size < max(image.shape[:2])
@@ -103,16 +103,16 @@ def to_photo(image: np.ndarray, size: int) -> np.ndarray:
 def to_mnist(image: np.ndarray) -> np.ndarray:
     """Turn any picture of one digit into MNIST's form.
 
-    First the ink is told from what is behind it (`ink.find_ink`): a coloured picture becomes the grey that shows its
+    First the ink is told from what is behind it (`ink.find_ink`): a colored picture becomes the gray that shows its
     ink best; what would be there without the ink is estimated, as a smooth surface or, where a shadow or a table has
     edges, from close by; printed lines are taken away. Then dust and bits of frame are cleared. What is left is
-    cropped, scaled into a 20-pixel box and centred. A picture that is in MNIST's form already is kept to the pixel.
+    cropped, scaled into a 20-pixel box and centered. A picture that is in MNIST's form already is kept to the pixel.
 
     Args:
-        image: uint8 [H, W] grey, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
+        image: uint8 [H, W] gray, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
 
     Returns:
-        float32 [28, 28] in [0, 1], ink bright, centre of mass at the centre (LeCun et al. 1998, section III.A).
+        float32 [28, 28] in [0, 1], ink bright, center of mass at the center (LeCun et al. 1998, section III.A).
 
     Raises:
         BlankImage: no ink was found.
@@ -121,16 +121,16 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
         return image.astype(np.float32) / 255
     ink = find_ink(image)
     pieces = find_pieces(ink)
-    return to_form(keep_pieces(ink, pieces.numbers, pieces.kept))
+    return ink_to_mnist(keep_pieces(ink, pieces.numbers, pieces.kept))
 
 
-def to_form(ink: np.ndarray) -> np.ndarray:
-    """Ink [h, w], some of it above 0, cropped, scaled into MNIST's box and centred: float32 [28, 28] in [0, 1]."""
+def ink_to_mnist(ink: np.ndarray) -> np.ndarray:
+    """Ink [h, w], some of it above 0, cropped, scaled into MNIST's box and centered: float32 [28, 28] in [0, 1]."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    return _centre(_fit_box(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
+    return _center(_fit_box(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
 
 
-def count_figures(image: np.ndarray) -> int:
+def count_segments(image: np.ndarray) -> int:
     """How many large pieces lie side by side, or one above the other, without overlap: 2 for "38", 1 for a 5 in two.
 
     Args:
@@ -148,13 +148,13 @@ def count_figures(image: np.ndarray) -> int:
 
 
 def _is_in_form(image):
-    """Whether it is 28x28, bright on pure black, 20 pixels on its longer side, centre of mass within a pixel of 14."""
+    """Whether it is 28x28, bright on pure black, 20 pixels on its longer side, center of mass within a pixel of 14."""
     if image.shape != (SIDE, SIDE) or image.max() < 250:
         return False
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     longer = 1 + max(rows[-1] - rows[0], columns[-1] - columns[0])
     mass = np.array([image.sum(1) @ _PLACES, image.sum(0) @ _PLACES]) / image.sum()
-    return longer == BOX and bool((np.abs(mass - CENTRE) <= 1).all())
+    return longer == BOX and bool((np.abs(mass - CENTER) <= 1).all())
 
 
 def _apart(starts, sizes):
@@ -195,13 +195,13 @@ def _fit_box(ink):
     return np.clip(box / box.max(), 0, 1)
 
 
-def _centre(box):
-    """Place [h, w] into [28, 28] with its centre of mass at the centre, to the pixel, and nothing outside."""
+def _center(box):
+    """Place [h, w] into [28, 28] with its center of mass at the center, to the pixel, and nothing outside."""
     total = box.sum()
     starts = []
     for axis, size in enumerate(box.shape):
         mass = box.sum(1 - axis) @ np.arange(size) / total
-        starts.append(int(np.clip(round(CENTRE - mass), 0, SIDE - size)))
+        starts.append(int(np.clip(round(CENTER - mass), 0, SIDE - size)))
     image = np.zeros((SIDE, SIDE), np.float32)
     image[starts[0] : starts[0] + box.shape[0], starts[1] : starts[1] + box.shape[1]] = box
     return image

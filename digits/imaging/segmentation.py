@@ -6,7 +6,7 @@ import numpy as np
 
 from digits.imaging.components import find_pieces, keep_pieces
 from digits.imaging.ink import BlankImage, find_ink
-from digits.imaging.mnist_format import to_form
+from digits.imaging.mnist_format import ink_to_mnist
 
 _PAGE_SIDE = 1200  # larger pictures are shrunk to this: a digit a fortieth of the page has 30 pixels then
 _MOST_PIECES = 500  # a page of digits has fewer; of a texture, the largest are looked at
@@ -14,10 +14,10 @@ _MOST_PIECES = 500  # a page of digits has fewer; of a texture, the largest are 
 # Pieces of one digit, all lengths as shares of the taller one's height
 _ABOVE = 0.35  # gap below a bar, or above a foot
 _BESIDE = 0.15  # gap beside a stroke of a 4
-_STROKE = 0.75  # what is less tall than this share of its neighbour may be a stroke of it
+_STROKE = 0.75  # what is less tall than this share of its neighbor may be a stroke of it
 _OVERLAP = 0.4  # share of the narrower one's width that lies over the other
 _SMALL = 0.4  # of the height most figures have: what is less tall is a dash, a comma, dust
-_SAME_LINE = 0.5  # of a height: how far apart neighbours in a line may be, up and down
+_SAME_LINE = 0.5  # of a height: how far apart neighbors in a line may be, up and down
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def _cut_out(group, ink, pieces):
     part = np.s_[y : group.bottom + 1, x : group.right + 1]
     kept = np.zeros(len(pieces.boxes), bool)
     kept[group.numbers] = True
-    return to_form(keep_pieces(ink[part], pieces.numbers[part], kept))
+    return ink_to_mnist(keep_pieces(ink[part], pieces.numbers[part], kept))
 
 
 def _scaled(group, scale, shape):

@@ -13,9 +13,9 @@ import paddle
 from digits.cli import RunError
 from digits.config import Config
 from digits.data.augment import AMOUNTS, augment
-from digits.data.image_files import input_batches, take_ahead
+from digits.data.image_files import input_batches, prefetch
 from digits.data.mnist import shuffled_batches, to_input
-from digits.data.splits import Sets, make_beside
+from digits.data.splits import Dataset, make_beside
 from digits.evaluation.metrics import score
 from digits.networks.checkpoint import load_checkpoint, load_weights
 from digits.training.history import HEADER, EpochBar, format_epoch
@@ -39,7 +39,7 @@ _NEW_SHARE = 0.9  # of the fine-tuned weights, in the mean with the old ones tha
 
 def fit(
     config: Config,
-    sets: Sets,
+    sets: Dataset,
     out: Path,
     resume: bool = False,
     start: Callable[[], paddle.nn.Layer] | None = None,
@@ -70,7 +70,7 @@ def fit(
         schedule = make_schedule(config, steps_per_epoch=math.ceil(len(sets.train[1]) / config.batch_size))
         optimizer = make_optimizer(config, schedule, model)
         average = WeightAverage(model, config.ema_decay, _NEW_SHARE if config.fine_tune else 1.0)
-        pseudo = PseudoLabels(config, sets.unlabelled, sets.classes) if config.unlabelled else None
+        pseudo = PseudoLabels(config, sets.unlabeled, sets.classes) if config.unlabeled else None
         history = []
         if resume:
             history = load_progress(out, model, optimizer, average, pseudo)
@@ -121,17 +121,17 @@ def train_epoch(config, epoch, model, optimizer, schedule, average, sets, beside
     answers = np.empty((len(labels), num_classes), np.float32)
     targets = _smoothed_targets(config, num_classes)
     loss_function = make_loss(config, np.bincount(labels, minlength=num_classes))
-    unlabelled = pseudo.batches(epoch, len(batches)) if pseudo else repeat(None)
-    taken = zip(batches, take_ahead(images, batches), unlabelled, strict=False)
-    for step, (batch, batch_images, unlabelled_part) in enumerate(taken, 1):
+    unlabeled = pseudo.batches(epoch, len(batches)) if pseudo else repeat(None)
+    taken = zip(batches, prefetch(images, batches), unlabeled, strict=False)
+    for step, (batch, batch_images, unlabeled_part) in enumerate(taken, 1):
         shown, shown_labels = [batch_images], [labels[batch]]
         for other_images, other_labels, count in beside:
             chosen = rng.integers(len(other_labels), size=count)
             shown.append(other_images[chosen])
             shown_labels.append(other_labels[chosen])
-        if unlabelled_part:
-            shown.append(unlabelled_part[0])
-            shown_labels.append(unlabelled_part[1])
+        if unlabeled_part:
+            shown.append(unlabeled_part[0])
+            shown_labels.append(unlabeled_part[1])
         shown_labels = np.concatenate(shown_labels)
         x = paddle.to_tensor(to_input(augment(np.concatenate(shown), rng, **amounts(config))))  # [S, C, H, W]
         y = paddle.to_tensor(targets[shown_labels])  # [S, num_classes]
@@ -163,7 +163,7 @@ def _smoothed_targets(config, num_classes):
 
 
 def fit_in_stages(
-    config: Config, sets: Sets, out: Path, resume: bool = False, features_folder: Path = FEATURES
+    config: Config, sets: Dataset, out: Path, resume: bool = False, features_folder: Path = FEATURES
 ) -> list[dict]:
     """Transfer learning: the backbone's features (1), a head on them (2), head and last block together (3).
 
@@ -187,10 +187,10 @@ def fit_in_stages(
     nothing = dict.fromkeys(AMOUNTS, 0)
     alone = replace(
         config, optimizer="rmsprop", epochs=config.head_epochs, learning_rate=config.head_learning_rate, keep="best",
-        schedule="constant", momentum=0.9, unlabelled="", **nothing,
+        schedule="constant", momentum=0.9, unlabeled="", **nothing,
     )  # fmt: skip
     stage = out / HEAD
-    rows = fit(alone, Sets(sets.classes, **features), stage, has_progress(stage), lambda: network.head)
+    rows = fit(alone, Dataset(sets.classes, **features), stage, has_progress(stage), lambda: network.head)
     first = next(row for row in rows if row["epoch"] == kept_epoch(rows, "best"))
     print(
         f"\nstage 3: the head and {' '.join(network.learning)}, {config.epochs} epochs; epoch 0 is stage 2's "

@@ -12,7 +12,7 @@ from digits.config import Config
 
 
 def make_loss(config: Config, counts: np.ndarray) -> Callable:
-    """What is minimised: a function of logits [N, C], targets [N, C] (probabilities) and labels int [N] -> scalar.
+    """What is minimized: a function of logits [N, C], targets [N, C] (probabilities) and labels int [N] -> scalar.
 
     Args:
         config: the run's settings.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from digits.config import Config
 from digits.data.image_files import input_batches
-from digits.data.splits import Sets, has_class_folders, load_test
+from digits.data.splits import Dataset, has_class_folders, load_test
 from digits.evaluation import calibration, plots
 from digits.evaluation.calibration import Calibration
 from digits.evaluation.classifier import load_network
@@ -17,7 +17,7 @@ from model import predict_logits
 MEANINGS_FILE = Path("outputs") / "data.json"
 
 
-def calibrate(config: Config, sets: Sets, out: Path) -> None:
+def calibrate(config: Config, sets: Dataset, out: Path) -> None:
     """Find from which confidence on the kept epoch's answers are trusted; into `best.json`, printed and drawn.
 
     A run that has its test figures keeps what they were measured by.
@@ -44,7 +44,7 @@ def calibrate(config: Config, sets: Sets, out: Path) -> None:
     print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
 
 
-def report(config: Config, sets: Sets, out: Path, limit: int | None = None) -> None:
+def report(config: Config, sets: Dataset, out: Path, limit: int | None = None) -> None:
     """Measure the kept epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
 
     Of class folders also which classes are taken for which, printed and drawn, and pictures read right and wrong. Where

@@ -11,7 +11,7 @@ import paddle
 
 from digits.cli import RunError
 from digits.config import Config
-from digits.data.image_files import Pictures, input_batches
+from digits.data.image_files import ImageFiles, input_batches
 from digits.files import replacing
 from digits.imaging.mnist_format import to_photo
 from digits.networks.checkpoint import load_checkpoint, load_weights, read_weights
@@ -69,7 +69,7 @@ def _with_weights(layer):
     return [(name, child) for name, child in layer.named_children() if child.parameters()]
 
 
-def bottleneck_features(network: TransferNet, pictures: Pictures, name: str, folder: Path = FEATURES) -> np.ndarray:
+def bottleneck_features(network: TransferNet, pictures: ImageFiles, name: str, folder: Path = FEATURES) -> np.ndarray:
     """The backbone's features of all pictures, float32 [N, D]; from the folder if they have been computed before.
 
     Their file is called by a digest of all that they depend on: backbone and weights, how pictures are brought to the

@@ -21,7 +21,7 @@ def _bgr(text):
 
 
 _PAPER, _PANEL, _LINE, _TRACK = _bgr("ffffff"), _bgr("f7f8fa"), _bgr("e1e4ea"), _bgr("e8eaf0")
-_TEXT, _GREY, _PALE = _bgr("1f2433"), _bgr("6b7285"), _bgr("b4bac8")
+_TEXT, _GRAY, _PALE = _bgr("1f2433"), _bgr("6b7285"), _bgr("b4bac8")
 _ACCENT, _GOOD, _DOUBT, _BAD = _bgr("4b57d6"), _bgr("138a5b"), _bgr("b7680a"), _bgr("c23b3b")
 _INK = np.linspace(_PAPER, _TEXT, 256).round().astype(np.uint8)[:, None]  # [256, 1, 3], from no ink to full ink
 
@@ -103,7 +103,7 @@ def compose(view: View) -> np.ndarray:
 def _draw_canvas(frame, view):
     frame[:CANVAS, :CANVAS] = cv2.applyColorMap(view.image, _INK)
     if not view.image.any() and not view.help:
-        _text(frame, "draw a digit here", (CANVAS / 2, CANVAS / 2), 19, _PALE, align="centre")
+        _text(frame, "draw a digit here", (CANVAS / 2, CANVAS / 2), 19, _PALE, align="center")
     if len(view.digits) > 1:
         weakest = least_sure(view.digits)
         for place, digit in enumerate(view.digits):
@@ -116,27 +116,27 @@ def _draw_canvas(frame, view):
 
 def _draw_answer(frame, view):
     """The 28x28 that the network sees, and what it says."""
-    _text(frame, "the network sees", (_LEFT, 30), 13, _GREY)
-    _text(frame, "the answer", (_MIDDLE, 30), 13, _GREY)
+    _text(frame, "the network sees", (_LEFT, 30), 13, _GRAY)
+    _text(frame, "the answer", (_MIDDLE, 30), 13, _GRAY)
     digit = view.digits[least_sure(view.digits)] if view.digits else None
     seen = np.zeros((28, 28), np.uint8) if digit is None else np.uint8(255 * digit.seen)
     seen = cv2.resize(seen, (_SEEN, _SEEN), interpolation=cv2.INTER_NEAREST)
     frame[42 : 42 + _SEEN, _LEFT : _LEFT + _SEEN] = cv2.applyColorMap(seen, _INK[::-1])
-    answer, words, colour = _answer(view)
+    answer, words, color = _answer(view)
     size = 92
     while _width(answer, size, 700) > _RIGHT - _MIDDLE and size > 12:
         size -= 2
-    _text(frame, answer, (_MIDDLE, 92 + size * 0.37), size, colour if answer != "\u2013" else _PALE, 700)
+    _text(frame, answer, (_MIDDLE, 92 + size * 0.37), size, color if answer != "\u2013" else _PALE, 700)
     for y, line in zip((156, 180), words, strict=False):
-        _text(frame, line, (_MIDDLE, y), 15, colour if y == 180 else _TEXT, 600 if y == 180 else 400)
+        _text(frame, line, (_MIDDLE, y), 15, color if y == 180 else _TEXT, 600 if y == 180 else 400)
 
 
 def _answer(view):
-    """The answer, up to two lines beneath it, and the colour of all that."""
+    """The answer, up to two lines beneath it, and the color of all that."""
     if view.classes is None:
-        return "loading...", (), _GREY
+        return "loading...", (), _GRAY
     if not view.digits:
-        return "\u2013", (), _GREY
+        return "\u2013", (), _GRAY
     digit = view.digits[least_sure(view.digits)]
     sure = f"{percent(digit.confidence)} sure"
     if not digit.is_read:
@@ -153,25 +153,25 @@ def _draw_bars(frame, view):
     title = "probabilities"
     if len(view.digits) > 1:
         title += f" of digit {weakest + 1} of {len(view.digits)}, the least sure"
-    _text(frame, title, (_LEFT, 212), 13, _GREY)
+    _text(frame, title, (_LEFT, 212), 13, _GRAY)
     classes = view.classes or [str(label) for label in range(10)]
     step = (_ROWS[1] - _ROWS[0]) / len(classes)
     for place, name in enumerate(classes):
         y = round(_ROWS[0] + step * (place + 0.5))
         prob = view.digits[weakest].probs[place] if view.digits else 0.0
         best = bool(view.digits) and name == view.digits[weakest].label
-        colour = _answer(view)[2] if best else _PALE
-        _text(frame, name, (_LEFT, y + 5), 15, _TEXT if best else _GREY, 700 if best else 400)
+        color = _answer(view)[2] if best else _PALE
+        _text(frame, name, (_LEFT, y + 5), 15, _TEXT if best else _GRAY, 700 if best else 400)
         start, end = _LEFT + 30, _RIGHT - 68
         thickness = min(10, round(step / 2))
         cv2.line(frame, (start, y), (end, y), _TRACK, thickness, cv2.LINE_AA)
         full = frame[y - 6 : y + 7].copy()
-        cv2.line(full, (start, 6), (end, 6), colour, thickness, cv2.LINE_AA)
+        cv2.line(full, (start, 6), (end, 6), color, thickness, cv2.LINE_AA)
         left, right = start - thickness // 2, end + thickness // 2 + 1  # with the round ends
         filled = slice(left, left + round(prob * (right - left)))
         frame[y - 6 : y + 7, filled] = full[:, filled]
         if view.digits:
-            _text(frame, percent(prob), (_RIGHT, y + 5), 14, _TEXT if best else _GREY, align="right")
+            _text(frame, percent(prob), (_RIGHT, y + 5), 14, _TEXT if best else _GRAY, align="right")
 
 
 def _draw_foot(frame, view):
@@ -180,11 +180,11 @@ def _draw_foot(frame, view):
     line = view.status or HINT
     while _width(line, 14, 400) > _RIGHT - 54 - 80:
         line = line.removesuffix("...")[:-1] + "..."
-    _text(frame, line, (16, y + 5), 14, _TEXT if view.status else _GREY)
-    _text(frame, "eraser" if view.erasing else "pen", (_RIGHT - 54, y + 5), 14, _GREY, align="right")
-    centre = _RIGHT - 22, y
-    cv2.circle(frame, centre, view.pen // 2, _PAPER if view.erasing else _TEXT, cv2.FILLED, cv2.LINE_AA)
-    cv2.circle(frame, centre, view.pen // 2, _PALE if view.erasing else _TEXT, 1, cv2.LINE_AA)
+    _text(frame, line, (16, y + 5), 14, _TEXT if view.status else _GRAY)
+    _text(frame, "eraser" if view.erasing else "pen", (_RIGHT - 54, y + 5), 14, _GRAY, align="right")
+    center = _RIGHT - 22, y
+    cv2.circle(frame, center, view.pen // 2, _PAPER if view.erasing else _TEXT, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(frame, center, view.pen // 2, _PALE if view.erasing else _TEXT, 1, cv2.LINE_AA)
 
 
 def _draw_help(frame):
@@ -200,11 +200,11 @@ def _draw_help(frame):
 _FONT = cv2.FontFace("sans")
 
 
-def _text(frame, text, place, size, colour, weight=400, align="left"):
+def _text(frame, text, place, size, color, weight=400, align="left"):
     """Write at `place`, the baseline's left end, or its middle or right end."""
-    shift = {"left": 0, "centre": 0.5, "right": 1}[align]
+    shift = {"left": 0, "center": 0.5, "right": 1}[align]
     x = round(place[0] - shift * _width(text, size, weight))
-    cv2.putText(frame, text, (x, round(place[1])), colour, _FONT, size, weight)
+    cv2.putText(frame, text, (x, round(place[1])), color, _FONT, size, weight)
 
 
 def _width(text, size, weight):

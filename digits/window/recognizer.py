@@ -12,7 +12,7 @@ from digits.runtime import tune_cpu
 from digits.window.panel import Digit
 
 
-class Recogniser:
+class Recognizer:
     """Answers images in a process of its own, one at a time.
 
     In a thread, importing Paddle would hold the window for half a second, and the mouse with it.
