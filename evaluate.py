@@ -16,9 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
+from digits.data.folders import list_classes
+from digits.data.image_files import read_image_files
 from digits.data.mnist import find_images, holds_mnist, load_mnist, load_pictures, to_input
 from digits.evaluation import calibration, plots
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score, softmax
+from digits.evaluation.reading import BLANK
 from digits.files import csv_file, output_folder, write_csv
 from digits.runtime import DEVICES, tune_cpu
 
@@ -59,8 +62,10 @@ def evaluate_labeled(classifier, args) -> None:
     if trust:
         metrics |= calibration.measure(trust, logits, labels)
     rows = [
-        {"path": name, "truth": classes[label], **vars(answer), "right": answer.label == classes[label]}
-        for name, label, answer in zip(names, labels, classifier.answers(images, logits), strict=True)
+        {"truth": classes[label], **vars(reading), "path": name, "right": reading.label == classes[label]}
+        for name, label, reading in zip(
+            names, labels, classifier.decide(images, logits, classifier.probs(logits)), strict=True
+        )
     ]
     if args.csv:
         write_csv(args.csv, COLUMNS, rows)
@@ -68,7 +73,7 @@ def evaluate_labeled(classifier, args) -> None:
         print(json.dumps({**metrics, "confusion": confusion.tolist()}, indent=2))
     else:
         print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
-        if not classifier.reads_digits:
+        if not classifier.takes_digits:
             print(f"\n{format_confusions(confusion, classes)}\n")
         if trust and trust.guaranteed_threshold is not None:
             print(f"{calibration.format_trust(metrics)}; trusted from {trust.guaranteed_threshold:.2%} on")
@@ -115,7 +120,7 @@ def evaluate_inputs(classifier, folder: Path, out: Path) -> None:
     paths = {part: find_images([folder / part]) for part in parts}
     truths = [_truth(path, folder / "test", classifier.classes) for path in paths.get("test", [])]
     for part in parts:
-        rows = classifier.predict_files(paths[part])
+        rows = [vars(classifier.read(path)).copy() for path in paths[part]]
         if part == "test":
             columns, summarize_rows = COLUMNS, _summarize_test
             for row, truth in zip(rows, truths, strict=True):
@@ -155,7 +160,12 @@ def load_labeled(classifier, data: str) -> tuple[list[str], np.ndarray, np.ndarr
         return [f"test/{i:05d}" for i in range(len(labels))], to_input(images)[:, 0], labels
     if not folder.is_dir():
         raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
-    return load_pictures(folder, classifier.classes) if classifier.reads_digits else classifier.load_photos(folder)
+    if classifier.takes_digits:
+        return load_pictures(folder, classifier.classes)
+    photos, labels = read_image_files(
+        *list_classes(folder, classifier.classes), classifier.input_shape, 512 * 10**6, keep_all=True
+    )
+    return [str(path) for path in photos.paths], photos, labels
 
 
 def _truth(path, folder, classes):
@@ -194,7 +204,7 @@ def _summarize_check(rows):
 
 
 def _trusted(rows):
-    if all(row["trusted"] is None or row["reason"] == calibration.BLANK for row in rows):
+    if all(row["trusted"] is None or row["reason"] == BLANK for row in rows):
         return ", not calibrated"
     return f", trusted {_part_of(sum(bool(row['trusted']) for row in rows), rows)}"
 

@@ -30,6 +30,7 @@ from digits.evaluation import plots
 from digits.evaluation.metrics import format_spread
 from digits.files import output_file
 from digits.networks.checkpoint import load_checkpoint
+from digits.networks.registry import count_parameters, options_of
 from digits.training.fitting import amounts, build, fit, fit_in_stages, make_network
 from digits.training.report import MEANINGS_FILE, calibrate, report, write_meanings
 from digits.training.run_folder import (
@@ -46,7 +47,6 @@ from digits.training.run_folder import (
     overfit_epoch,
 )
 from digits.training.transfer import FEATURES
-from model import count_parameters, input_shape, options_of
 
 # The schedule of a YAML file is for weights of chance. With --fine-tune these settings count over it, and flags over
 # these.
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     path = args.config or DEFAULT_CONFIG
     if args.summary:
         config = load_config(path, overrides)
-        paddle.summary(build(config, list_class_names(config)), (1, *input_shape(config.model, asdict(config))))
+        paddle.summary(build(config, list_class_names(config)), (1, *config.input_shape))
         return
     if args.preview:
         preview(load_config(path, overrides))

@@ -15,6 +15,9 @@ def _setting(default, help, low=None, high=None, choices=None):
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
+DIGIT_SHAPE = (1, 28, 28)  # channels, height, width of the input of a network for digits
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """One training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
@@ -114,6 +117,11 @@ class Config:
 
     seed: int = _setting(0, "seed of the split, the weights, the order and the augmentation", low=0, high=2**31 - 1)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the network's input."""
+        return (3, self.image_size, self.image_size) if self.model in ("photo_cnn", "transfer") else DIGIT_SHAPE
+
     def to_yaml(self) -> str:
         """The whole config as YAML that `load_config` reads back to an equal one."""
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
@@ -138,9 +146,9 @@ def read_settings(path: str | Path | None, overrides: dict[str, str] | None = No
         InputError: no such file, not YAML, a duplicate or unknown key, a value of the wrong type or out of range.
     """
     stated = _read_yaml(Path(path)) if path else {}
-    settings = {name: _checked(f"{path}: {name}", name, value) for name, value in stated.items()}
+    settings = {name: check_setting(f"{path}: {name}", name, value) for name, value in stated.items()}
     for name, text in (overrides or {}).items():
-        settings[name] = _checked("--" + name.replace("_", "-"), name, text)
+        settings[name] = check_setting("--" + name.replace("_", "-"), name, text)
     return settings
 
 
@@ -216,7 +224,7 @@ def _known(names):
     return f"; known are {', '.join(names)}"
 
 
-def _checked(where: str, name: str, value: Any) -> Any:
+def check_setting(where: str, name: str, value: Any) -> Any:
     """Return `value` in the type of the field called `name`, or raise an InputError that starts with `where`."""
     kind, limits = FIELDS[name].type, FIELDS[name].metadata
     if kind is str:

@@ -6,9 +6,9 @@ import pytest
 from conftest import sets_of
 
 from digits.config import Config
+from digits.networks.registry import build_network
 from digits.training import fitting
 from digits.training.optim import WeightAverage, make_optimizer, make_schedule
-from model import build_model
 
 
 def rates(schedule, steps=100):
@@ -45,7 +45,7 @@ def test_each_optimizer_learns(config, tmp_path, optimizer):
 
 
 def test_the_weight_average_is_the_textbooks(config):
-    model = build_model("lenet")
+    model = build_network("lenet")
     optimizer = make_optimizer(config, 0.01, model)
     average = WeightAverage(model, decay=0.8)
     expected = model.fc2.weight.numpy().copy()
@@ -63,7 +63,7 @@ def test_the_weight_average_is_the_textbooks(config):
 
 
 def test_the_mean_with_the_first_weights_is_what_is_applied():
-    model = build_model("lenet")
+    model = build_network("lenet")
     first = model.fc2.weight.numpy().copy()
     average = WeightAverage(model, decay=0, share=0.7)
     new = first + 1

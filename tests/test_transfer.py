@@ -14,9 +14,10 @@ from digits.cli import InputError, RunError
 from digits.config import Config
 from digits.data.splits import load_dataset
 from digits.networks.checkpoint import load_checkpoint
+from digits.networks.photo import TransferNet
+from digits.networks.registry import build_network
 from digits.training import fitting, transfer
 from digits.training.transfer import bottleneck_features, last_block, prepare_backbone
-from model import TransferNet, build_model
 
 SMALL = "shufflenet_v2_x0_25"  # the quickest backbone here
 
@@ -72,7 +73,7 @@ def test_exactly_the_last_block_and_the_head_change(config, tmp_path, backbone, 
     joined = load_checkpoint(tmp_path / "run" / "head").weights
     after = load_checkpoint(tmp_path / "run" / "last.pdparams").weights
 
-    assert last_block(backbone, build_model("transfer", 2, backbone=backbone, image_size=size).backbone) == learning
+    assert last_block(backbone, build_network("transfer", 2, backbone=backbone, image_size=size).backbone) == learning
     changed = set()
     for name, values in after.items():
         part, _, inner = name.partition(".")

@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 
 from digits.cli import InputError, RunError
+from digits.config import DIGIT_SHAPE
 from digits.data.mnist import to_input
 from digits.imaging.mnist_format import read_image, read_input, to_photo
-from model import DIGIT
 
 _READ, _BROKEN, _GRAPHIC = range(3)  # how reading a file has ended
 _CHUNK = 64  # files a worker reads at a time when all are read
@@ -143,8 +143,8 @@ class _Files(paddle.io.Dataset):
 
     def __getitem__(self, index):
         try:
-            if self.input_shape == DIGIT:
-                return read_input(self.paths[index], DIGIT), _READ
+            if self.input_shape == DIGIT_SHAPE:
+                return read_input(self.paths[index], DIGIT_SHAPE), _READ
             image = read_image(self.paths[index])
         except InputError:
             return np.zeros(self.image_shape, np.uint8), _BROKEN

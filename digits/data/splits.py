@@ -3,20 +3,19 @@
 import functools
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from digits.cli import InputError
-from digits.config import Config
+from digits.config import DIGIT_SHAPE, Config
 from digits.data.augment import FOR_STROKES
 from digits.data.folders import list_files, list_image_folder
 from digits.data.image_files import ImageFiles, read_image_files
 from digits.data.mnist import CLASSES, holds_mnist, load_mnist, load_pictures, split
 from digits.data.non_digits import make_non_digits
 from digits.data.synthetic_digits import make_synthetic_digits
-from model import DIGIT, input_shape
 
 OUTLIER = len(CLASSES)  # label of a picture of none
 _POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
@@ -146,8 +145,8 @@ class _Reader:
     """Reads files as the config's network takes them: photos within the config's memory in all, digits all into it."""
 
     def __init__(self, config, limit):
-        self.shape = input_shape(config.model, asdict(config))
-        self.digits = self.shape == DIGIT
+        self.shape = config.input_shape
+        self.digits = self.shape == DIGIT_SHAPE
         self.left = config.cache_mb * 10**6
         self.limit = limit
 
@@ -207,7 +206,7 @@ def _load_unlabeled(folder, read, limit):
 
 
 def _check_settings(config, classes):
-    for_photos = input_shape(config.model, asdict(config)) != DIGIT
+    for_photos = config.input_shape != DIGIT_SHAPE
     if for_photos:
         if not has_class_folders(config.data_dir):
             raise InputError(f"model '{config.model}' is for photos; name a folder with class folders by --data-dir")

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from digits.cli import InputError
 from digits.evaluation.metrics import cross_entropy, softmax
+from digits.networks.checkpoint import Checkpoint
 
 BINS = 15  # of equal width, as in Guo et al. 2017
 DIGITS_PASS = 0.99  # share of the val digits that are taken for digits
@@ -31,9 +33,6 @@ MEANINGS = {
     "accepted_error": "share of those that are wrong; null if there are none",
 }
 
-# Why an answer is not trusted
-LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
-NO_KNOWN_CLASS = "none of the classes"  # what NOT_A_DIGIT is called where the classes are no digits
 
 # On training images held out, 0.1 gives a lower loss than 0.15, 0.2, 0.3 and none, for each of three networks whose
 # temperatures by 2,400 images alone vary by 0.15.
@@ -53,6 +52,22 @@ class Calibration:
     digit_level: float
     trusted_threshold: float
     guaranteed_threshold: float | None
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint) -> "Calibration | None":
+        """Read the calibration in a checkpoint's JSON file; None if it has none.
+
+        Raises:
+            InputError: it is incomplete, or a number in it is not one.
+        """
+        if not checkpoint.meta.get("calibration"):
+            return None
+        try:
+            return cls.read(checkpoint.meta["calibration"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"checkpoint {checkpoint.path}: its calibration is not complete; restore its JSON file, or train again"
+            ) from None
 
     @classmethod
     def read(cls, found: dict) -> "Calibration":
@@ -75,7 +90,7 @@ class Calibration:
         """Logits [N, C] -> the winning class's probability, float64 [N]."""
         return self.probs(logits).max(1)
 
-    def is_digit(self, logits: np.ndarray) -> np.ndarray:
+    def in_classes(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> bool [N]."""
         return logits.max(1) >= self.digit_level
 
@@ -83,7 +98,7 @@ class Calibration:
         """Logits [N, C] -> bool [N]: a digit, and sure enough."""
         if self.guaranteed_threshold is None:  # no confidence is high enough
             return np.zeros(len(logits), bool)
-        return self.is_digit(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
+        return self.in_classes(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
 
 
 def calibrate(
@@ -113,13 +128,13 @@ def calibrate(
 
     logits, labels = held
     right = logits.argmax(1) == labels
-    confidences, is_digit = found.confidences(logits), found.is_digit(logits)
+    confidences, in_classes = found.confidences(logits), found.in_classes(logits)
     thresholds = _thresholds_to_try(found.confidences(val[0]), val[0].argmax(1) == val[1], max_error)
     found = Calibration(
         temperature,
         digit_level,
         interval_threshold(confidences[right], trusted_level),
-        guaranteed_threshold(confidences[is_digit], right[is_digit], thresholds, max_error, delta),
+        guaranteed_threshold(confidences[in_classes], right[in_classes], thresholds, max_error, delta),
     )
     return {
         **asdict(found),
@@ -148,7 +163,7 @@ def trust_curves(calibration: Calibration, logits: np.ndarray, labels: np.ndarra
     right = logits.argmax(1) == labels
     confidences = calibration.confidences(logits)
     bins = reliability(confidences, right)
-    return confidences * calibration.is_digit(logits), right, bins, calibration.guaranteed_threshold
+    return confidences * calibration.in_classes(logits), right, bins, calibration.guaranteed_threshold
 
 
 def explain(found: dict) -> dict:

@@ -1,5 +1,6 @@
 """The plots: training curves, trust, confusion matrix, sheets of images, one prediction, a page. `save` writes them."""
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from digits.evaluation.metrics import choose_answers
 from digits.files import replacing
+from digits.imaging.mnist_format import read_image
 
 _SHOWN = 40  # images on a sheet of answers
 _BARS = 12  # classes with a bar, the most probable ones
@@ -22,6 +24,25 @@ def save(figure: Figure, path: str | Path) -> None:
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a class name in letters the font lacks is drawn as boxes
         figure.savefig(temporary, dpi=120)
+
+
+def save_and_say(figure: Figure, name: str) -> None:
+    """Write the figure into outputs/ and print its path to stderr."""
+    path = Path("outputs") / name
+    save(figure, path)
+    print(f"drawn into {path}", file=sys.stderr)
+
+
+def file_names(paths: list[str]) -> list[str]:
+    """Name a plot for each picture after its file; numbered where several files share a name."""
+    stems = [Path(path).stem for path in paths]
+    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems, 1)]
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """Read a picture as matplotlib takes it: gray [H, W], RGB [H, W, 3] or RGBA [H, W, 4]."""
+    picture = read_image(path)
+    return picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
 
 
 def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int | None = None) -> Figure:

@@ -13,6 +13,8 @@ from digits import safe_pickle
 from digits.cli import InputError
 from digits.files import replacing
 
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "shipped" / "extended"  # the default checkpoint
+
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
 

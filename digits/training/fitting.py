@@ -18,6 +18,7 @@ from digits.data.mnist import shuffled_batches, to_input
 from digits.data.splits import Dataset, make_beside
 from digits.evaluation.metrics import score
 from digits.networks.checkpoint import load_checkpoint, load_weights
+from digits.networks.registry import build_network, options_of, predict_logits
 from digits.training.history import HEADER, EpochBar, format_epoch
 from digits.training.optim import WeightAverage, make_loss, make_optimizer, make_schedule
 from digits.training.pseudo_labels import PseudoLabels
@@ -31,7 +32,6 @@ from digits.training.run_folder import (
     save_weights,
 )
 from digits.training.transfer import FEATURES, bottleneck_features, prepare_backbone
-from model import build_model, options_of, predict_logits
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of each epoch
 _NEW_SHARE = 0.9  # of the fine-tuned weights, in the mean with the old ones that is kept
@@ -202,7 +202,7 @@ def fit_in_stages(
 
 def build(config: Config, classes: list[str]) -> paddle.nn.Layer:
     """The network that the config names, for these classes, its weights by chance."""
-    return build_model(config.model, len(classes), **options_of(config.model, asdict(config)))
+    return build_network(config.model, len(classes), **options_of(config.model, asdict(config)))
 
 
 def amounts(config: Config) -> dict[str, float]:

@@ -10,7 +10,7 @@ from digits.config import Config
 from digits.data.image_files import ImageFiles, input_batches, prefetch
 from digits.evaluation.metrics import softmax
 from digits.files import write_csv
-from model import predict_logits
+from digits.networks.registry import predict_logits
 
 _NONE = -1  # label of an image whose answer is not sure enough
 

@@ -8,11 +8,10 @@ from digits.data.image_files import input_batches
 from digits.data.splits import Dataset, has_class_folders, load_test
 from digits.evaluation import calibration, plots
 from digits.evaluation.calibration import Calibration
-from digits.evaluation.classifier import load_network
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score, softmax
 from digits.files import replacing
 from digits.networks.checkpoint import load_checkpoint, save_meta
-from model import predict_logits
+from digits.networks.registry import load_network, predict_logits
 
 MEANINGS_FILE = Path("outputs") / "data.json"
 

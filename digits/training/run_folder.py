@@ -15,10 +15,10 @@ from digits.cli import InputError
 from digits.config import FIELDS, Config, read_settings
 from digits.files import output_folder, replacing, write_csv
 from digits.networks.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, save_state
+from digits.networks.registry import options_of
 from digits.runtime import versions
 from digits.training.optim import WeightAverage
 from digits.training.pseudo_labels import PseudoLabels
-from model import options_of
 
 RUNS = Path("checkpoints")
 FILES = "files.json"  # which pictures are in which part

@@ -15,7 +15,8 @@ from digits.data.image_files import ImageFiles, input_batches
 from digits.files import replacing
 from digits.imaging.mnist_format import to_photo
 from digits.networks.checkpoint import load_checkpoint, load_weights, read_weights
-from model import TransferNet, run_batches
+from digits.networks.photo import TransferNet
+from digits.networks.registry import run_batches
 
 FEATURES = Path("outputs") / "features"
 
