@@ -1,7 +1,6 @@
 """What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
 
 import functools
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,7 @@ from digits.data.augment import FOR_STROKES
 from digits.data.folders import list_files, list_image_folder
 from digits.data.image_files import ImageFiles, read_image_files
 from digits.data.mnist import CLASSES, holds_mnist, load_mnist, load_pictures, split
-from digits.data.non_digits import make_non_digits
-from digits.data.synthetic_digits import make_synthetic_digits
 
-OUTLIER = len(CLASSES)  # label of a picture of none
-_POOL = 20_000  # pictures of a kind to choose from, at most; each is distorted anew whenever it is shown
 _UNEVEN = 3  # times as many images in the largest class as in the smallest that are worth a word
 
 Part = tuple[np.ndarray | ImageFiles, np.ndarray]
@@ -38,6 +33,11 @@ class Dataset:
     calibration: Part | None = None
     extra: Part | None = None
     unlabeled: np.ndarray | ImageFiles | None = None
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Training images per class, int [C]."""
+        return np.bincount(self.train[1], minlength=len(self.classes))
 
 
 def load_dataset(config: Config, limit: int | None = None) -> Dataset:
@@ -115,30 +115,6 @@ def list_parts(config: Config) -> dict[str, list[str]]:
 def has_class_folders(data_dir: str) -> bool:
     """Whether it is a folder of class folders; else it is MNIST, or has files of that form."""
     return bool(data_dir) and not holds_mnist(Path(data_dir))
-
-
-def make_beside(config: Config, sets: Dataset) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """What the network sees beside each batch of training images: drawn digits, the user's own, pictures of no digit.
-
-    Returns:
-        For each kind images uint8 [M, 28, 28] to choose from, labels int64 [M] in 0..9 or `OUTLIER`, and how many of
-        them a step.
-    """
-    beside = []
-    most = min(_POOL, len(sets.train[1]))
-    steps = config.epochs * math.ceil(len(sets.train[1]) / config.batch_size)
-    if sets.extra:
-        beside.append((*sets.extra, config.extra_per_batch))
-    if config.forms:
-        count = min(most, steps * config.forms)
-        print(f"drawing {count:,} digits", file=sys.stderr)
-        beside.append((*make_synthetic_digits(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
-    if config.non_digits:
-        count = min(most, steps * config.non_digits)
-        print(f"drawing {count:,} pictures of no digit", file=sys.stderr)
-        images = make_non_digits(*sets.train, count, np.random.default_rng([config.seed, 0, 1]))
-        beside.append((images, np.full(count, OUTLIER), config.non_digits))
-    return beside
 
 
 class _Reader:

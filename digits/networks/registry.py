@@ -86,9 +86,17 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Layer, list[str]]:
     return network, classes
 
 
-def count_parameters(network: nn.Layer) -> int:
-    """Count the trainable scalars; batch norm's running statistics and frozen weights are not trainable."""
-    return sum(parameter.size for parameter in network.parameters() if not parameter.stop_gradient)
+def count_parameters(network: nn.Layer, frozen: bool = False) -> int:
+    """Count the scalars that are trained, or with `frozen` also those that are frozen.
+
+    Batch norm's running statistics are not parameters, though Paddle lists them as such.
+    """
+    statistics = ("_mean", "_variance")
+    return sum(
+        parameter.size
+        for name, parameter in network.named_parameters()
+        if not name.endswith(statistics) and (frozen or not parameter.stop_gradient)
+    )
 
 
 def predict_logits(network: nn.Layer, batches: Iterable[np.ndarray]) -> np.ndarray:
