@@ -4,7 +4,7 @@ PY := .venv/bin/python
 RUN := checkpoints/lenet
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast lint benchmark pictures system-libraries clean
+.PHONY: help train test test-all lint benchmark pictures system-libraries clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -13,11 +13,11 @@ train: .venv/installed ## set up, download MNIST, train LeNet into checkpoints/l
 	$(PY) train.py configs/lenet.yaml --out $(RUN) $(if $(wildcard $(RUN)/last.pdopt),--resume)
 	$(PY) predict.py examples/7_scan.png --checkpoint $(RUN)
 
-test: .venv/installed-dev ## set up for development and run all tests (about twenty-five minutes; the slow ones train on all of MNIST)
-	$(PY) -m pytest
+test: .venv/installed-dev ## set up for development and run the tests that every change must pass
+	$(PY) -m pytest -m "not slow and not network"
 
-test-fast: .venv/installed-dev ## run the tests except the slow ones
-	$(PY) -m pytest -m "not slow"
+test-all: .venv/installed-dev ## run all tests, including those that train for minutes or download from package registries
+	$(PY) -m pytest
 
 lint: .venv/installed-dev ## check code and formatting with ruff, as CI does
 	.venv/bin/ruff check .
