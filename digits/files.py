@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written under a temporary name, then renamed."""
+"""Files: written under a temporary name, then renamed, so that they are complete or absent; and the project's own."""
 
 import contextlib
 import csv
@@ -68,6 +68,13 @@ def output_folder(path: str | Path) -> Path:
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: cannot write to this folder")
     return path
+
+
+def project_path(name: str) -> Path:
+    """Locate a file or folder of this project: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parent
+    installed = package / name
+    return installed if installed.exists() else package.parent / name
 
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict]) -> None:

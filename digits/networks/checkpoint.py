@@ -11,9 +11,9 @@ import paddle
 
 from digits import safe_pickle
 from digits.cli import InputError
-from digits.files import replacing
+from digits.files import project_path, replacing
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "shipped" / "extended"  # the default checkpoint
+SHIPPED = project_path("checkpoints/shipped/extended")  # the default checkpoint
 
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
