@@ -1,4 +1,4 @@
-"""Files: written under a temporary name, then renamed, so that they are complete or absent; and the project's own."""
+"""Write files so that they are complete or absent, check paths to write to, and locate the project's own files."""
 
 import contextlib
 import csv

@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from benchmarks.speed import TutorialLeNet
+from benchmarks.tutorial import TutorialLeNet
 from digits.cli import InputError
 from digits.config import FIELDS
 from digits.networks.checkpoint import Checkpoint, load_weights, read_weights

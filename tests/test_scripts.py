@@ -115,7 +115,7 @@ def test_show_and_json_go_together_and_pictures_of_one_name_do_not_collide(tmp_p
 def test_the_tutorials_own_weights_are_read(tmp_path):
     import paddle
 
-    from benchmarks.speed import TutorialLeNet
+    from benchmarks.tutorial import TutorialLeNet
 
     paddle.save(TutorialLeNet().state_dict(), str(tmp_path / "mnist.pdparams"))
     done = script("predict.py", EXAMPLES[0], "--checkpoint", tmp_path / "mnist.pdparams", "--json")
