@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.mnist import find_images
+from digits.data.folders import find_images
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, write_csv

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, script
 
-from digits.data.mnist import find_images, split
+from digits.data.folders import find_images
+from digits.data.splits import split
 from digits.networks.checkpoint import load_checkpoint
 
 EXAMPLES = find_images([ROOT / "examples"])
