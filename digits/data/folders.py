@@ -117,7 +117,7 @@ def require_folder(folder: Path) -> None:
     """Raise an InputError unless the folder exists."""
     if not folder.is_dir():
         raise InputError(
-            f"data folder {folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}"
+            f"data folder {folder}: {'is a file; name its folder' if folder.exists() else 'no such folder'}"
         )
 
 

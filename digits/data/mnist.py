@@ -87,7 +87,9 @@ def _load_folder(mode, folder):
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"{source}: labels are {labels.dtype} {list(labels.shape)}, expected one integer per image")
     if labels.min() < 0 or labels.max() >= len(CLASSES):
-        raise InputError(f"{source}: labels go from {labels.min()} to {labels.max()}, expected 0 to {len(CLASSES) - 1}")
+        raise InputError(
+            f"{source}: labels range from {labels.min()} to {labels.max()}, expected 0 to {len(CLASSES) - 1}"
+        )
     print(f"data: {mode}: {len(images)} images from {source}", file=sys.stderr)
     return images, labels.astype(np.int64)
 
