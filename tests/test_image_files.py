@@ -94,7 +94,7 @@ def test_a_file_deleted_during_a_run_is_named(files, tmp_path):
     path.write_bytes(files[0].read_bytes())
     images, _ = read_image_files([path, files[1]], np.zeros(2, int), SHAPE, 0)
     path.unlink()
-    with pytest.raises(RunError, match=r"a\.png: was decoded when this run began, and is now unreadable"):
+    with pytest.raises(RunError, match=r"a\.png: was decoded when this run began, but cannot be decoded now"):
         images[[0, 1]]
 
 

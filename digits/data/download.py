@@ -33,7 +33,7 @@ _SHA256 = {
 }
 FILES = {"train": list(_SHA256)[:2], "test": list(_SHA256)[2:]}  # images, labels
 
-_SILENCE_SECONDS = 5  # time limit for each answer of Paddle's host
+_SILENCE_SECONDS = 5  # time limit for connecting to Paddle's host and for each read
 _DOWNLOAD_SECONDS = 120  # time limit for each source; the largest download is 20 MB
 
 # Raised by a source that cannot deliver the files, or by damaged files

@@ -1,4 +1,4 @@
-"""List image files in folders: one folder per class, split into train, val and test or not; or any files to read."""
+"""List image files: one folder per class, with or without train, val and test above; or all images below a folder."""
 
 import sys
 from dataclasses import dataclass

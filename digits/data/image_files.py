@@ -19,7 +19,7 @@ _BATCH_PIXELS = 1000 * 28 * 28  # pixels times channels in a batch of `input_bat
 _EVALUATION_BYTES = 512 * 10**6  # memory for the photos of `load_labeled`
 
 _GRAPHIC = "is a drawn graphic of few colors, and nearly all other images are photos"
-_MAX_GRAPHICS = 0.05  # largest share of graphics that stand in for missing photos; a larger share belongs to the data
+_MAX_GRAPHICS = 0.05  # largest share of images that counts as placeholders; more graphics are part of the data
 
 
 class ImageFiles:
@@ -59,9 +59,9 @@ class ImageFiles:
             images[is_cached] = self.cache[batch[is_cached]]
             if len(indices):
                 images[~is_cached], problems = next(decoded)
-                for index, problem in zip(indices, problems, strict=True):
-                    if problem:
-                        raise RunError(f"{self.paths[index]}: was decoded when this run began, and is now unreadable")
+                failed = [self.paths[index] for index, problem in zip(indices, problems, strict=True) if problem]
+                if failed:
+                    raise RunError(f"{failed[0]}: was decoded when this run began, but cannot be decoded now")
             yield images
 
     def fill(self, find_graphics: bool) -> list[str]:
@@ -165,7 +165,8 @@ def load_labeled(
     """
     is_digits = input_shape[0] == 1
     budget, dtype = (sys.maxsize, np.float32) if is_digits else (_EVALUATION_BYTES, np.uint8)
-    files, labels = read_image_files(*list_class_folders(folder, classes), input_shape, budget, True, dtype)
+    paths, labels = list_class_folders(folder, classes)
+    files, labels = read_image_files(paths, labels, input_shape, budget, keep_graphics=True, dtype=dtype)
     return [str(path) for path in files.paths], files.cache if is_digits else files, labels
 
 
