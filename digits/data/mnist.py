@@ -25,7 +25,7 @@ def load_mnist(mode: str, data_dir: str | Path = "") -> tuple[np.ndarray, np.nda
     """Load MNIST, or your own dataset in MNIST's file formats, into memory.
 
     The arrays hold the items of `paddle.vision.datasets.MNIST(mode=mode)`. That class parses the training images in
-    2.8 s, keeps 350 MB of float32 arrays and requires a multiple of 100 images; `parse_idx` takes 0.1 s and 47 MB
+    2.8 s, takes about 350 MB and requires a multiple of 100 images; with `parse_idx` it is 0.1 s and 47 MB
     (Paddle 3.3.1, one core of a 2-core AMD machine).
 
     Args:
