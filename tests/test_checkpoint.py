@@ -201,7 +201,7 @@ def test_a_description_that_does_not_fit_is_one_clear_line(tmp_path, change, mes
     ("content", "message"),
     [
         (b"", "damaged or not a checkpoint"),
-        (b"hello", "damaged or not a checkpoint"),
+        (b"Hello", "damaged or not a checkpoint"),
         (pickle.dumps([1, 2], 4), "holds a list"),
         (pickle.dumps({}, 4), "not a file of weights"),
         (pickle.dumps({"fc1.weight": "text"}, 4), "not a file of weights"),
