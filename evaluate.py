@@ -15,11 +15,33 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
+from digits.data.mnist import holds_mnist, load_mnist
 from digits.evaluation import own_inputs
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score
 from digits.evaluation.reading import Reading
 from digits.files import csv_file, output_folder, write_csv
 from digits.runtime import DEVICES, tune_cpu
+
+
+def load_images(classifier, data: str) -> tuple:
+    """Load MNIST's test set, files in its format, or class folders; unreadable pictures are named on stderr.
+
+    Returns:
+        The name of each image, images as `classifier.predict` takes them, and labels int64 [N].
+
+    Raises:
+        InputError: the folder does not exist, a subfolder is not a class, or none of the pictures can be read.
+    """
+    from digits.data import image_files  # imports Paddle
+
+    folder = Path(data)
+    if data == "mnist" or holds_mnist(folder):
+        classifier.require_digits()
+        images, labels = load_mnist("test", "" if data == "mnist" else folder)
+        return [f"test/{number:05d}" for number in range(len(labels))], image_files.to_input(images)[:, 0], labels
+    if not folder.is_dir():
+        raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
+    return image_files.load_labeled(folder, classifier.classes, classifier.input_shape)
 
 
 def evaluate_labeled(classifier, names: list[str], images, labels: np.ndarray, args) -> None:
@@ -129,13 +151,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     tune_cpu()  # before Paddle is imported
     from digits.evaluation.classifier import Classifier
-    from digits.evaluation.labeled_images import load_labeled
 
     classifier = Classifier(args.checkpoint, args.device)
     if args.show is None and own_inputs.has_inputs(args.data):
         evaluate_inputs(classifier, args)
         return
-    names, images, labels = load_labeled(classifier, args.data)
+    names, images, labels = load_images(classifier, args.data)
     if args.show is not None:
         show_image(classifier, names, images, labels, args)
     else:

@@ -10,7 +10,10 @@ from conftest import ROOT, call
 from sklearn.metrics import roc_auc_score
 
 import train
-from digits.data.mnist import CLASSES, find_images, load_pictures
+from digits.config import DIGIT_SHAPE
+from digits.data.folders import find_images
+from digits.data.image_files import load_labeled
+from digits.data.mnist import CLASSES
 from digits.evaluation.classifier import Classifier
 from digits.imaging.mnist_format import BlankImage, to_mnist
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
@@ -55,7 +58,7 @@ def readings(classifier, pen_strokes):
     images = [to_mnist(draw(digit["strokes"], rng)) for digit in chosen]
     sets = {"pen strokes": ([digit["label"] for digit in chosen], images)}
     for name in ("digit_images", "drawn28"):
-        _, images, labels = load_pictures(DATA / name, list(CLASSES))
+        _, images, labels = load_labeled(DATA / name, list(CLASSES), DIGIT_SHAPE)
         assert len(images) == len(find_images([DATA / name])), "some cannot be read"
         sets[name] = [CLASSES[label] for label in labels], images
     return {name: (np.array(labels), classifier.predict(np.stack(images))) for name, (labels, images) in sets.items()}
@@ -123,7 +126,7 @@ def fine_tuned(pen_strokes, tmp_path_factory):
         done = call(train.main, *arguments)
         assert done.returncode == 0, done.stderr
         losses.append(accuracy - load_checkpoint(run).meta["metrics"]["test"]["accuracy"])
-        _, images, labels = load_pictures(others, list(CLASSES))
+        _, images, labels = load_labeled(others, list(CLASSES), DIGIT_SHAPE)
         for errors, checkpoint in ((before, SHIPPED), (after, run)):
             errors.append(int((Classifier(checkpoint).logits(images).argmax(1) != labels).sum()))
         print(f"writer {writer}: errors {before[-1]} -> {after[-1]}, MNIST {-100 * losses[-1]:+.2f} points")

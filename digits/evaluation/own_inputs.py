@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from digits.cli import InputError
-from digits.data.mnist import find_images, holds_mnist
+from digits.data.folders import find_images
+from digits.data.mnist import holds_mnist
 from digits.evaluation.reading import BLANK
 
 TEST_COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
