@@ -44,11 +44,11 @@ def test_the_trust_plot_marks_the_accepted_predictions(tmp_path, threshold):
     correct = rng.random(1000) < confidences
     bins = [{"images": 10, "confidence": 0.2, "accuracy": 0.3}, {"images": 1000, "confidence": 0.9, "accuracy": 0.9}]
     figure = plots.trust(confidences, correct, bins, threshold, "title")
-    marked = [text for text in texts(figure) if "confidence of at least 80.0 %" in text]
+    marked = [text for text in texts(figure) if "confidence of at least 80.0%" in text]
     assert bool(marked) == (threshold is not None)
     if marked:
         share = 100 * (confidences >= 0.8).mean()
-        assert f"{share:.2f} % accepted, {100 * correct[confidences >= 0.8].mean():.2f} % correct" in marked[0]
+        assert f"{share:.2f}% accepted, {100 * correct[confidences >= 0.8].mean():.2f}% correct" in marked[0]
     plots.save(figure, tmp_path / "trust.png")
     assert cv2.imread(str(tmp_path / "trust.png")) is not None
 

@@ -15,7 +15,7 @@ from digits.files import replacing
 BLUE, ORANGE, GRAY = "#1f77b4", "#ff7f0e", "#888888"
 
 _MAX_EXAMPLES = 40  # images on a sheet of predictions
-_TITLE_LETTERS, _CAPTION_LETTERS = 10, 15  # that fit into an inch
+_TITLE_LETTERS, _CAPTION_LETTERS = 10, 15  # letters per inch
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
@@ -30,7 +30,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 def save(figure: Figure, path: str | Path) -> None:
     """Write the figure in the format of the path's suffix."""
     with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a letter of a class name that the font lacks is a box
+        warnings.filterwarnings("ignore", message="Glyph")  # letters that the font lacks become boxes
         figure.savefig(temporary, dpi=120)
 
 
@@ -65,8 +65,8 @@ def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int 
         left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         left.yaxis.set_major_formatter("{x:g}")
         left.yaxis.set_minor_formatter("{x:g}")
-    left.set_ylabel("cross-entropy, nats")
-    right.set_ylabel("accuracy, %")
+    left.set_ylabel("cross-entropy (nats)")
+    right.set_ylabel("accuracy (%)")
     # The first epochs would flatten the later curve, so they do not count for the range of the axis.
     later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
     right.set_ylim(min(later) - 0.2, min(100.05, max(later) + 0.2))
@@ -169,8 +169,8 @@ def _draw_reliability(axes, bins):
         axes.annotate(f"{row['images']:,}", point, **place, fontsize=8, color=GRAY)
     axes.set_xlim(0, 102)
     axes.set_ylim(0, 112)
-    axes.set_xlabel("confidence, %")
-    axes.set_ylabel("accuracy, % (numbers: images per bin)")
+    axes.set_xlabel("confidence (%)")
+    axes.set_ylabel("accuracy (%); numbers: images per bin")
     axes.legend(loc="lower right")
 
 
@@ -183,16 +183,16 @@ def _draw_coverage(axes, confidences, correct, threshold):
         last = (confidences >= threshold).sum() - 1
         lowest = min(lowest, coverage[last])
         label = (
-            f"confidence of at least {100 * threshold:.1f} %:\n"
-            f"{coverage[last]:.2f} % accepted, {accuracy[last]:.2f} % correct"
+            f"confidence of at least {100 * threshold:.1f}%:\n"
+            f"{coverage[last]:.2f}% accepted, {accuracy[last]:.2f}% correct"
         )
         axes.axvline(coverage[last], color=ORANGE, linestyle=":")
         axes.plot(coverage[last], accuracy[last], marker="o", color=ORANGE, linestyle="", label=label, zorder=3)
         axes.legend(loc="lower left")
     shown = coverage >= lowest
     axes.plot(coverage[shown], accuracy[shown], color=BLUE)
-    axes.set_xlabel("coverage: share of the predictions accepted, %")
-    axes.set_ylabel("accuracy of the accepted predictions, %")
+    axes.set_xlabel("coverage: share of the predictions accepted (%)")
+    axes.set_ylabel("accuracy of the accepted predictions (%)")
 
 
 def _wrap(text, letters):

@@ -103,5 +103,5 @@ def _draw_bars(axes, probs, classes):
     axes.invert_yaxis()
     axes.set_xlim(0, 115)
     axes.set_xticks([0, 50, 100])
-    axes.set_xlabel("probability, %")
+    axes.set_xlabel("probability (%)")
     axes.spines[["top", "right"]].set_visible(False)

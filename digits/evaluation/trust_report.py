@@ -16,7 +16,7 @@ MEANINGS = {
     "trusted_level": "probability that the interval of trusted_threshold contains the confidence of a correctly "
     "classified image",
     "max_error": "maximum error rate among the accepted predictions",
-    "delta": "probability that the guarantee fails, at most",
+    "delta": "maximum probability that the guarantee fails",
     "images": "number of calibration images",
     "ece_raw": "expected calibration error on the calibration images, without the temperature",
     "ece": "expected calibration error on the calibration images, with the temperature",
