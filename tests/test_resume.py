@@ -50,7 +50,7 @@ def test_a_resumed_run_ends_with_the_same_bits(config, tmp_path, monkeypatch, op
 
 
 EPOCHS = 30
-SETTINGS = ["--epochs", str(EPOCHS), "--batch-size", "10", "--forms", "0", "--non-digits", "0"]
+SETTINGS = ["--epochs", str(EPOCHS), "--batch-size", "20", "--forms", "0", "--non-digits", "0"]
 
 
 def start(arguments, cwd):
