@@ -184,10 +184,11 @@ ANTS_BEES = ROOT.parent / "shared" / "data" / "ants_bees"
 
 @pytest.mark.skipif(not ANTS_BEES.is_dir(), reason="needs photos that are not shipped")
 def test_real_photos_are_trained_on_in_less_than_2_gb_of_memory(tmp_path):
-    command = [ROOT / "train.py", "configs/photo_cnn.yaml", "--data-dir", ANTS_BEES, "--epochs", 1]
+    config = ROOT / "configs" / "photo_cnn.yaml"
+    command = [sys.executable, ROOT / "train.py", config, "--data-dir", ANTS_BEES, "--epochs", 1, "--out", "run"]
     process = subprocess.Popen(
-        [sys.executable, *map(str, command), "--out", str(tmp_path / "a")],
-        cwd=ROOT,
+        list(map(str, command)),
+        cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -200,7 +201,7 @@ def test_real_photos_are_trained_on_in_less_than_2_gb_of_memory(tmp_path):
     left_out = [line for line in process.stderr.read().splitlines() if line.startswith("left out: ")]
     assert len(left_out) == 1
     assert "imageNotFound.gif" in left_out[0]
-    assert load_checkpoint(tmp_path / "a").meta["metrics"]["val"]["images"] == 153
+    assert load_checkpoint(tmp_path / "run").meta["metrics"]["val"]["images"] == 153
     assert 100e6 < peak < 2e9
 
 

@@ -27,7 +27,7 @@ def learning(small_data):
 
 @pytest.fixture(scope="module")
 def data(learning):
-    """The small data, with its training images once more without their labels."""
+    """The small data, plus its training images again as unlabeled images."""
     return dataclasses.replace(dataset_of(learning), unlabeled=load_mnist("train", learning.unlabeled)[0])
 
 
@@ -113,7 +113,7 @@ def test_a_resumed_run_needs_as_many_unlabeled_images_as_before(learning, data, 
         fit(dataclasses.replace(learning, epochs=9), fewer, tmp_path / "stopped", resume=True)
 
 
-def test_labels_that_lie_beside_unlabeled_images_are_not_used(learning, small_data, tmp_path):
+def test_labels_stored_with_unlabeled_images_are_not_used(learning, small_data, tmp_path):
     with np.load(small_data / "mnist.npz") as arrays:
         changed = dict(arrays)
     changed["y_train"] = (changed["y_train"] + 1) % 10

@@ -200,7 +200,7 @@ def test_the_last_line_is_a_command_that_works(small_run, tmp_path):
     assert script(command[1], *command[2:]).returncode == 0
 
 
-def test_a_terminal_shows_a_bar_and_a_file_only_rows(tmp_path, small_data):
+def test_a_terminal_shows_a_progress_bar_and_a_file_only_rows(tmp_path, small_data):
     ours, theirs = pty.openpty()
     seen = bytearray()
 
@@ -255,10 +255,15 @@ def test_a_flag_is_spelled_with_hyphens():
     assert_one_line_error(call(train.main, "--batch_size", 5), "'--batch_size', did you mean '--batch-size'?")
 
 
-# Honesty
+# Test images
 
 
-def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeypatch):
+@pytest.fixture
+def quick(config):
+    return dataclasses.replace(config, non_digits=0, forms=0)
+
+
+def test_no_test_image_is_read_before_the_final_report(quick, tmp_path, monkeypatch):
     order = []
     real_load, real_save = splits.load_mnist, Checkpointer.save_progress
 
@@ -271,11 +276,11 @@ def test_no_test_image_is_read_before_the_final_report(config, tmp_path, monkeyp
     monkeypatch.setattr(
         Checkpointer, "save_progress", lambda *arguments: (order.append("epoch"), real_save(*arguments))
     )
-    train.train_run(Run(config, "run", tmp_path / "run"))
-    assert order == ["train", *["epoch"] * (config.epochs + 1), "test"]
+    train.train_run(Run(quick, "run", tmp_path / "run"))
+    assert order == ["train", *["epoch"] * (quick.epochs + 1), "test"]
 
 
-def test_different_test_images_change_no_weight_and_no_choice(config, small_data, tmp_path, monkeypatch):
+def test_different_test_images_change_no_weight_and_no_choice(quick, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with np.load(small_data / "mnist.npz") as arrays:
         changed = dict(arrays)
@@ -283,7 +288,7 @@ def test_different_test_images_change_no_weight_and_no_choice(config, small_data
     (tmp_path / "changed").mkdir()
     np.savez(tmp_path / "changed" / "mnist.npz", **changed)
     for name, folder in (("a", small_data), ("b", tmp_path / "changed")):
-        train.train_run(Run(dataclasses.replace(config, data_dir=str(folder)), name, tmp_path / name))
+        train.train_run(Run(dataclasses.replace(quick, data_dir=str(folder)), name, tmp_path / name))
     assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
     first, second = (load_checkpoint(tmp_path / name).meta for name in ("a", "b"))
     assert first["epoch"] == second["epoch"]
@@ -301,11 +306,6 @@ def row(epoch, val_accuracy, val_loss):
 def test_the_epoch_with_the_highest_accuracy_is_kept_and_of_equal_epochs_the_latest():
     assert kept_epoch([row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.94, 0.1)], "best") == 2
     assert kept_epoch([row(1, 0.9, 0.2), row(2, 0.9, 0.1), row(3, 0.9, 0.3)], "best") == 3
-
-
-@pytest.fixture
-def quick(config):
-    return dataclasses.replace(config, non_digits=0, forms=0)
 
 
 def losses_of_val(*losses):

@@ -166,7 +166,7 @@ def test_weights_can_come_from_a_file_with_a_classifier_or_from_a_run(config, tm
         make_network(dataclasses.replace(config, backbone=SMALL), ["3", "8"])
 
 
-def test_paddles_weights_become_those_of_the_backbone(config, monkeypatch):
+def test_the_backbone_gets_paddles_pretrained_weights(config, monkeypatch):
     real = getattr(paddle.vision.models, SMALL)
     paddle.seed(3)
     published = real(num_classes=1000)
@@ -188,7 +188,7 @@ def test_a_failed_download_is_a_one_line_error_and_no_run_begins(photos, tmp_pat
     assert not any((tmp_path / "run").iterdir())
 
 
-def test_any_failure_of_paddles_download_is_reported_alike(config, monkeypatch):
+def test_an_error_in_paddles_downloader_becomes_a_run_error(config, monkeypatch):
     def fail(**options):
         raise RuntimeError("a dead host")
 
