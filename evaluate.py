@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.folders import list_classes
-from digits.data.image_files import read_image_files
-from digits.data.mnist import find_images, holds_mnist, load_mnist, load_pictures, to_input
+from digits.data.folders import find_images
+from digits.data.mnist import holds_mnist, load_mnist
 from digits.evaluation import calibration, plots
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score, softmax
 from digits.evaluation.reading import BLANK
@@ -153,19 +152,16 @@ def load_labeled(classifier, data: str) -> tuple[list[str], np.ndarray, np.ndarr
     Raises:
         InputError: no such folder, a folder in it that is no class, or nothing to read.
     """
+    from digits.data import image_files  # imports paddle
+
     folder = Path(data)
     if data == "mnist" or holds_mnist(folder):
         classifier.require_digits()
         images, labels = load_mnist("test", "" if data == "mnist" else folder)
-        return [f"test/{i:05d}" for i in range(len(labels))], to_input(images)[:, 0], labels
+        return [f"test/{i:05d}" for i in range(len(labels))], image_files.to_input(images)[:, 0], labels
     if not folder.is_dir():
         raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
-    if classifier.takes_digits:
-        return load_pictures(folder, classifier.classes)
-    photos, labels = read_image_files(
-        *list_classes(folder, classifier.classes), classifier.input_shape, 512 * 10**6, keep_all=True
-    )
-    return [str(path) for path in photos.paths], photos, labels
+    return image_files.load_labeled(folder, classifier.classes, classifier.input_shape)
 
 
 def _truth(path, folder, classes):

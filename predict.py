@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.mnist import find_images
+from digits.data.folders import find_images
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, write_csv
@@ -115,7 +115,7 @@ def as_json(reading: Reading, names: tuple[str, ...], classes: list[str]) -> dic
 
 
 def page_as_json(page: list[Reading], classes: list[str]) -> dict:
-    names = ("box", "line", "label", "confidence", "trusted", "reason")
+    names = ("box", "line", "label", "confidence", "probs", "trusted", "reason")
     figures = [as_json(reading, names, classes) for reading in page if reading.label is not None]
     return {"path": page[0].path, "error": page[0].error, "figures": figures}
 

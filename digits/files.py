@@ -41,7 +41,8 @@ def output_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a file")
-    output_folder(path.parent)
+    if path.is_file() or not path.exists():  # a pipe or a device needs no folder: few users may write to /dev
+        output_folder(path.parent)
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, script
 
-from digits.data.mnist import find_images
+from digits.data.folders import find_images
 
 EXAMPLES = find_images([ROOT / "examples"])
 SHIPPED = ROOT / "checkpoints" / "shipped" / "extended"

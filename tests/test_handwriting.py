@@ -9,7 +9,10 @@ import pytest
 from conftest import ROOT, script
 from sklearn.metrics import roc_auc_score
 
-from digits.data.mnist import CLASSES, find_images, load_pictures
+from digits.config import DIGIT_SHAPE
+from digits.data.folders import find_images
+from digits.data.image_files import load_labeled
+from digits.data.mnist import CLASSES
 from digits.evaluation.classifier import SHIPPED, Classifier
 from digits.imaging.mnist_format import BlankImage, to_mnist
 from digits.networks.checkpoint import load_checkpoint
@@ -55,7 +58,7 @@ def answers(classifier, pen_strokes):
         "pen strokes": ([digit["label"] for digit in chosen], [to_mnist(draw(d["strokes"], rng)) for d in chosen]),
     }
     for name in ("digit_images", "drawn28"):
-        _, images, labels = load_pictures(DATA / name, list(CLASSES))
+        _, images, labels = load_labeled(DATA / name, list(CLASSES), DIGIT_SHAPE)
         assert len(images) == len(find_images([DATA / name])), "all can be read"
         sets[name] = [CLASSES[label] for label in labels], images
     return {name: (np.array(labels), classifier.predict(np.stack(images))) for name, (labels, images) in sets.items()}
@@ -122,7 +125,7 @@ def taught(pen_strokes, tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
         losses.append(accuracy - load_checkpoint(run).meta["metrics"]["test"]["accuracy"])
-        _, images, labels = load_pictures(others, list(CLASSES))
+        _, images, labels = load_labeled(others, list(CLASSES), DIGIT_SHAPE)
         for errors, checkpoint in ((before, SHIPPED), (after, run)):
             errors.append(int((Classifier(checkpoint).logits(images).argmax(1) != labels).sum()))
         print(f"writer {writer}: errors {before[-1]} -> {after[-1]}, MNIST {-100 * losses[-1]:+.2f} points")
