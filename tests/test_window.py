@@ -9,11 +9,11 @@ import time
 import warnings
 
 import cv2
-import desktop as desk
 import numpy as np
 import pytest
-from conftest import ROOT, count_pieces
+from conftest import ROOT, count_components
 
+from benchmarks import desktop as desk
 from digits.window.canvas import Canvas
 from digits.window.panel import CANVAS
 from digits.window.window import PEN, TITLE
@@ -90,7 +90,7 @@ class Running:
         return int(self.canvas().sum())
 
     def pieces(self):
-        return count_pieces(self.canvas() * np.uint8(255))
+        return count_components(self.canvas() * np.uint8(255))
 
     def settled(self):
         """Return the canvas once it no longer changes: everything drawn so far is on the screen."""

@@ -10,15 +10,15 @@ from digits.cli import InputError, suggest
 
 
 class PhotoCNN(nn.Layer):
-    """A small network for color photos: two 3x3 convolutions and 200 hidden units, each behind a batch norm.
+    """A small network for color photos: two 3x3 convolutions and 200 hidden units, each preceded by a batch norm.
 
     Args:
         num_classes: number of logits.
-        image_size: pixels of a side of the photos.
-        dropout: with dropout (Srivastava et al. 2014) of 0.3 and 0.1 before the two poolings, or without.
+        image_size: side of the photos, pixels.
+        dropout: use dropout (Srivastava et al. 2014) of 0.3 and 0.1 before the two poolings.
 
     Raises:
-        InputError: the photos are too small to be pooled twice.
+        InputError: the photos are too small to pool twice.
     """
 
     def __init__(self, num_classes: int = 2, image_size: int = 96, dropout: bool = True):
@@ -49,18 +49,20 @@ class PhotoCNN(nn.Layer):
 
 
 class TransferNet(nn.Layer):
-    """A backbone of `paddle.vision.models` without its top, and a small head on its D features (Yosinski et al. 2014).
+    """A backbone of `paddle.vision.models` without its classifier, and a small head on its D features.
+
+    Transfer learning as in Yosinski et al. 2014.
 
     Args:
         num_classes: number of logits.
-        image_size: pixels of a side of the photos.
-        backbone: name of the function in `paddle.vision.models` that makes it.
+        image_size: side of the photos, pixels.
+        backbone: name of the function in `paddle.vision.models` that builds it.
 
     Raises:
-        InputError: no backbone has that name, or it cannot take photos of that size.
+        InputError: no backbone has that name, or it does not accept photos of that size.
     """
 
-    # of the photos that Paddle's pretrained weights come from (ImageNet; its channels are red, green, blue)
+    # Mean and standard deviation of ImageNet's red, green and blue, on which Paddle's weights were trained
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self, num_classes: int = 2, image_size: int = 150, backbone: str = "inception_v3"):
@@ -77,32 +79,32 @@ class TransferNet(nn.Layer):
             size = self.features(paddle.zeros([1, *self.input_shape])).shape[1]
         except AttributeError:
             raise InputError(
-                f"backbone '{backbone}' has several outputs, and cannot be used; try resnet18, mobilenet_v3_small, "
+                f"backbone '{backbone}' has several outputs and cannot be used; try resnet18, mobilenet_v3_small, "
                 "vgg16 or inception_v3"
             ) from None
         except (ValueError, RuntimeError):
-            raise InputError(f"image_size {image_size}: too small for {backbone}; try a larger one") from None
+            raise InputError(f"image_size {image_size}: too small for {backbone}; choose a larger one") from None
         self.head = nn.Sequential(
             nn.Linear(size, 64), nn.ReLU(), nn.Dropout(0.5),
             nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5),
             nn.Linear(64, num_classes),
         )  # fmt: skip
-        self.learning, self.frozen = [], []  # names of the layers of the backbone that learn; those that do not
+        self.trained, self.frozen = [], []  # names of the backbone layers to train; layers that are frozen
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         """float32 [N, 3, S, S] in [0, 1] -> logits float32 [N, num_classes]."""
         return self.head(self.features(images))
 
     def features(self, images: paddle.Tensor) -> paddle.Tensor:
-        """The "bottleneck features": float32 [N, 3, S, S] in [0, 1] -> [N, D], the backbone's maps averaged."""
+        """Compute the "bottleneck features", the averages of the backbone's maps: [N, 3, S, S] in [0, 1] -> [N, D]."""
         x = self.backbone((images - self.mean) / self.std)  # [N, D, h, w]
         return x.flatten(2).mean(2) if x.ndim > 2 else x
 
     def freeze_all_but(self, names: list[str]) -> None:
-        """Let only the head and the named layers of the backbone learn; what is frozen keeps its statistics too.
+        """Train only the head and the named backbone layers; frozen layers also keep their batch-norm statistics.
 
         Args:
-            names: as in `backbone.named_sublayers()`, each with all that is in it.
+            names: as in `backbone.named_sublayers()`; each stands for all layers in it.
 
         Raises:
             InputError: the backbone has no such layer.
@@ -114,24 +116,24 @@ class TransferNet(nn.Layer):
                 hint = suggest(name, layers) or f"; it has {', '.join(known)}"
                 raise InputError(f"unfreeze: the backbone has no layer '{name}'{hint}")
 
-        def learns(name):
+        def is_trained(name):
             return any(name == other or name.startswith(other + ".") for other in names)
 
         for name, parameter in self.backbone.named_parameters():
-            parameter.stop_gradient = not (learns(name) and parameter.trainable)
-        self.learning = names
-        self.frozen = [layer for name, layer in layers.items() if not learns(name)]
+            parameter.stop_gradient = not (is_trained(name) and parameter.trainable)
+        self.trained = names
+        self.frozen = [layer for name, layer in layers.items() if not is_trained(name)]
         self.train()
 
     def train(self) -> None:
-        """Training mode for all that learns."""
+        """Set training mode, except for frozen layers."""
         super().train()
         for layer in self.frozen:
             layer.training = False
 
 
 def _make_backbone(name):
-    """The network called so without its classifier, its weights by chance."""
+    """Build a backbone without its classifier, randomly initialized."""
     known = sorted(key for key, value in vars(paddle.vision.models).items() if inspect.isfunction(value))
     if name not in known:
         raise InputError(
