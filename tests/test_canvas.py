@@ -1,4 +1,4 @@
-"""The canvas: strokes in, image out, without a window."""
+"""The canvas without a window: strokes in, an image out, undo."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_a_fast_stroke_is_one_piece_as_wide_as_the_pen(width):
     assert abs(thickness - width).max() <= 2
 
 
-def test_a_stroke_goes_through_its_first_and_last_point_and_bends_between():
+def test_a_stroke_passes_through_its_first_and_last_point_and_curves_between_them():
     angles = np.linspace(0, np.pi, 6)
     points = np.round(220 + 150 * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(int).tolist()
     canvas = Canvas(SIDE)
@@ -42,25 +42,25 @@ def test_a_stroke_goes_through_its_first_and_last_point_and_bends_between():
     assert count_components(canvas.image) == 1
     for x, y in (points[0], points[-1]):
         assert canvas.image[y, x] == 255
-    away = np.hypot(*(np.argwhere(canvas.image > 127) - 220).T)
-    assert away.min() > 125, "a polygon's sides come nearer"
-    assert away.max() < 160
+    radii = np.hypot(*(np.argwhere(canvas.image > 127) - 220).T)
+    assert radii.min() > 125, "the sides of a polygon would be closer"
+    assert radii.max() < 160
 
 
-def test_a_sharp_corner_stays_one():
+def test_a_sharp_corner_stays_sharp():
     canvas = Canvas(SIDE)
     stroke(canvas, (100, 100), (300, 100), (200, 350), width=20)
     assert canvas.image[100, 300] == 255
 
 
-def test_slow_and_fast_strokes_are_the_same_line():
+def test_slow_and_fast_strokes_give_the_same_line():
     fast, slow = Canvas(SIDE), Canvas(SIDE)
     stroke(fast, (50, 60), (350, 360))
     stroke(slow, *((i, i + 10) for i in range(50, 351)))
     assert np.mean((fast.image > 127) != (slow.image > 127)) < 0.005
 
 
-def test_erasing_leaves_what_is_beside_it():
+def test_erasing_keeps_the_ink_around_it():
     canvas = Canvas(SIDE)
     stroke(canvas, (50, 100), (400, 100))
     stroke(canvas, (225, 50), (225, 150), width=40, erase=True)
@@ -69,11 +69,11 @@ def test_erasing_leaves_what_is_beside_it():
     assert canvas.image[100, 100] == 255
 
 
-def test_outside_the_canvas_nothing_is_drawn_and_the_stroke_comes_back_where_the_mouse_does():
+def test_a_stroke_outside_the_canvas_draws_nothing_and_returns_where_the_mouse_does():
     canvas = Canvas(SIDE)
     stroke(canvas, (400, 100), (600, 100), (600, 300), (400, 300))
     assert canvas.image.shape == (SIDE, SIDE)
-    assert count_components(canvas.image) == 2, "in and out are not joined along the edge"
+    assert count_components(canvas.image) == 2, "exit and entry are not joined along the edge"
     assert canvas.image[100, SIDE - 1] == canvas.image[300, SIDE - 1] == 255
     assert not canvas.image[150:250].any()
     stroke(canvas, (10, 10), (-3000, -5000), (20000, 10))
@@ -89,7 +89,7 @@ def test_moving_without_a_stroke_draws_nothing():
     np.testing.assert_array_equal(canvas.image, before)
 
 
-def test_undo_goes_back_stroke_by_stroke_and_over_erasing_and_clearing():
+def test_undo_reverts_strokes_erasing_and_clearing_step_by_step():
     canvas, images = Canvas(SIDE), []
     steps = [
         lambda: stroke(canvas, (50, 100), (400, 100)),
@@ -107,7 +107,7 @@ def test_undo_goes_back_stroke_by_stroke_and_over_erasing_and_clearing():
     assert not canvas.undo()
 
 
-def test_what_changes_nothing_is_no_step_of_undo():
+def test_a_stroke_that_changes_nothing_is_not_an_undo_step():
     canvas = Canvas(SIDE)
     stroke(canvas, (50, 50))
     stroke(canvas, (300, 300), erase=True)
@@ -117,7 +117,7 @@ def test_what_changes_nothing_is_no_step_of_undo():
     assert not canvas.undo()
 
 
-def test_undo_in_the_middle_of_a_stroke_takes_that_stroke_back():
+def test_undo_during_a_stroke_removes_that_stroke():
     canvas = Canvas(SIDE)
     canvas.begin(100, 100, 20)
     canvas.extend(200, 200)

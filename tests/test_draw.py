@@ -1,6 +1,7 @@
 """draw.py without its window: the words it prints, the picture it shows, the files it saves, its errors."""
 
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import assert_one_line_error, call, script
 import draw
 from digits.cli import InputError
 from digits.evaluation.reading import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
-from digits.window import display, drawings, panel
+from digits.window import display, drawings, panel, window
 from digits.window.canvas import Canvas
 from digits.window.panel import CANVAS, View
 
@@ -27,7 +28,7 @@ def digit(label, confidence=0.998, reason=None, line=0, calibrated=True):
 
 
 @pytest.mark.parametrize(
-    "digits, words",
+    "readings, words",
     [
         ([digit("7")], "'7' (99.8% sure)"),
         ([digit("7", 0.99949)], "'7' (99.9% sure)"),
@@ -44,15 +45,15 @@ def digit(label, confidence=0.998, reason=None, line=0, calibrated=True):
         ([digit("1"), digit("2"), digit("3", line=1)], "'12 3' (99.8% sure)"),
     ],
 )
-def test_a_drawing_is_described_with_the_confidence_of_its_least_certain_digit(digits, words):
-    assert drawings.painted(digits) == words
+def test_a_drawing_is_described_with_the_confidence_of_its_least_certain_digit(readings, words):
+    assert drawings.painted(readings) == words
 
 
 def test_the_panel_differs_for_trusted_doubtful_uncalibrated_and_rejected_readings():
     image, classes = Canvas(CANVAS).image, list("0123456789")
     reasons = (None, LOW_CONFIDENCE, NOT_A_DIGIT)
-    digits = [*(digit("7", reason=reason) for reason in reasons), digit("7", calibrated=False)]
-    views = [View(image, 28, classes=classes, readings=[shown]) for shown in digits]
+    readings = [*(digit("7", reason=reason) for reason in reasons), digit("7", calibrated=False)]
+    views = [View(image, 28, classes=classes, readings=[reading]) for reading in readings]
     frames = [panel.compose(view)[:, CANVAS:].tobytes() for view in (*views, View(image, 28))]
     assert len(set(frames)) == 5
 
@@ -61,17 +62,17 @@ def test_no_text_is_cut_off_at_the_edges(monkeypatch):
     """The widest texts stay within the window, and within the panel or the footer they belong to."""
     written, write = [], panel._text
 
-    def text(frame, text, place, size, color, weight=400, align="left"):
+    def text(frame, text, point, size, color, weight=400, align="left"):
         width = panel._text_width(text, size, weight)
-        left = place[0] - {"left": 0, "center": 0.5, "right": 1}[align] * width
-        written.append((text, left, left + width, place[1]))
-        write(frame, text, place, size, color, weight, align)
+        left = point[0] - {"left": 0, "center": 0.5, "right": 1}[align] * width
+        written.append((text, left, left + width, point[1]))
+        write(frame, text, point, size, color, weight, align)
 
     monkeypatch.setattr(panel, "_text", text)
     classes, image = list("0123456789"), Canvas(CANVAS).image
-    for digits in ([digit("8", 0.5, LOW_CONFIDENCE)] * 12, [digit("8", 0.999, SEVERAL_DIGITS)], []):
+    for readings in ([digit("8", 0.5, LOW_CONFIDENCE)] * 12, [digit("8", 0.999, SEVERAL_DIGITS)], []):
         for status in ("", "not saved: /a/very/long/name/" + "x" * 200):
-            panel.compose(View(image, 36, True, True, status, classes, digits))
+            panel.compose(View(image, 36, True, True, status, classes, readings))
     panel.compose(View(image, 36))
     assert len(written) > 100
     for text, left, right, y in written:
@@ -102,20 +103,49 @@ def test_a_drawing_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+# The mouse
+
+
+def test_a_moving_pen_is_read_at_intervals_and_a_lifted_pen_at_once(tmp_path, monkeypatch):
+    seconds, read = 0.0, []
+    monkeypatch.setattr(window, "time", SimpleNamespace(monotonic=lambda: seconds))
+    network = SimpleNamespace(classes=list("0123456789"), read_figures=lambda image: read.append(image.copy()) or [])
+    drawing = window.Window(tmp_path)
+    button = cv2.EVENT_FLAG_LBUTTON
+    moves = [(cv2.EVENT_MOUSEMOVE, x, 100, button) for x in range(100, 200)]
+    for event in [(cv2.EVENT_LBUTTONDOWN, 99, 100, button), *moves]:
+        seconds += 0.011
+        drawing._mouse_events.append(event)
+        drawing.handle_mouse_events()
+        drawing.read_drawing(network)
+    assert len(read) == 5, "in 1.1 s"
+    drawing._mouse_events.append((cv2.EVENT_LBUTTONUP, 200, 100, 0))
+    drawing.handle_mouse_events()
+    drawing.read_drawing(network)
+    np.testing.assert_array_equal(read[-1], drawing.canvas.image)
+    drawing.read_drawing(network)
+    assert len(read) == 6, "an unchanged drawing is not read again"
+
+
 # Errors
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="X11 is for Linux")
+def test_a_missing_display_is_one_line():
+    done = script("draw.py", DISPLAY="", WAYLAND_DISPLAY="")
+    assert_one_line_error(done, "no display", "DISPLAY is not set")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="X11 and Wayland are for Linux")
 @pytest.mark.parametrize(
-    "display, message", [("", "DISPLAY is not set"), (":87", "no X server answers at DISPLAY=:87")]
+    "display, wayland, message",
+    [(":87", "", "no X server answers at DISPLAY=:87"), ("", "wayland-0", "on Wayland, OpenCV needs XWayland")],
 )
-def test_a_missing_display_is_one_line(display, message):
-    assert_one_line_error(script("draw.py", DISPLAY=display, WAYLAND_DISPLAY=""), "no display", message)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Wayland is for Linux")
-def test_wayland_without_xwayland_is_one_line():
-    assert_one_line_error(script("draw.py", DISPLAY="", WAYLAND_DISPLAY="wayland-0"), "no display", "XWayland")
+def test_a_display_that_cannot_be_used_is_named(display, wayland, message, monkeypatch):
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setenv("WAYLAND_DISPLAY", wayland)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "")  # restored after the test
+    assert_one_line_error(call(draw.main), "no display", message)
 
 
 def test_an_opencv_without_windows_is_named(monkeypatch):

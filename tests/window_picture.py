@@ -1,15 +1,17 @@
-"""Draw a 3 in draw.py's window and keep what is on the screen then: python -m tests.window_picture docs/window.png"""
+"""Draw a 3 in draw.py's window and save a screenshot: python -m tests.window_picture docs/window.png"""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from benchmarks.desktop import PROGRAMS, STROKES, desktop
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = 832, 496  # of the window, and it stands at the left upper corner
+SIZE = 832, 496  # of the window, which opens in the top left corner, in pixels
+ANSWER = np.s_[42:182, 638:832]  # where the panel shows `loading...` at first
 
 
 def main() -> None:
@@ -19,9 +21,12 @@ def main() -> None:
     with desktop() as screen:
         window, _ = screen.start([sys.executable, str(ROOT / "draw.py")], stdout=subprocess.PIPE, text=True)
         with window:
+            loading = screen.picture()[ANSWER].copy()
+            while np.array_equal(screen.picture()[ANSWER], loading):
+                screen.do("sleep", 0.1)
             screen.draw(STROKES["3"], (84, 74, 280, 300))
             screen.do("mousemove", 990, 690)
-            print(window.stdout.readline(), end="")  # announced: so the answer is on the panel too
+            print(window.stdout.readline(), end="")  # once it is announced, the panel shows the answer too
             screen.do("sleep", 0.5)
             picture = screen.picture()[: SIZE[1], : SIZE[0]]
             screen.do("mousemove", 640, 470, "key", "q")

@@ -18,7 +18,7 @@ from digits.window.panel import CANVAS, View, compose
 TITLE = "Draw a digit"
 LABELED, UNLABELED = Path("inputs/mine"), Path("outputs/drawings")  # folders for drawings, below the root
 PEN, MIN_PEN, MAX_PEN, PEN_STEP = 28, 12, 36, 4  # width in pixels; the eraser is twice as wide
-READING_INTERVAL = 0.1  # least seconds between two readings during a stroke: mouse events wait while one is made
+READING_INTERVAL = 0.2  # least seconds between two readings during a stroke; each holds up the mouse for about 20 ms
 
 _LEFT, _RIGHT = cv2.EVENT_FLAG_LBUTTON, cv2.EVENT_FLAG_RBUTTON
 _PRESSES = {  # on Windows and GTK, the second of two quick presses arrives only as a double click
