@@ -15,7 +15,7 @@ from digits.cli import ArgumentParser, InputError, run
 from digits.data.mnist import find_images
 from digits.evaluation.calibration import BLANK, LOW_CONFIDENCE
 from digits.files import csv_file, write_csv
-from digits.imaging.mnist_format import read_image
+from digits.imaging.reading import read_image
 from digits.runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")

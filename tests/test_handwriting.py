@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from digits.data.mnist import CLASSES, find_images, load_pictures
 from digits.evaluation.classifier import SHIPPED, Classifier
-from digits.imaging.mnist_format import BlankImage, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import to_mnist
 from digits.networks.checkpoint import load_checkpoint
 
 DATA = ROOT.parent / "shared" / "data"

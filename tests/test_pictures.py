@@ -7,7 +7,7 @@ from PIL import Image
 
 from digits.cli import InputError, RunError
 from digits.data.image_files import ImageFiles, input_batches, read_image_files
-from digits.imaging.mnist_format import read_input, to_photo
+from digits.imaging.reading import read_input, to_photo
 
 SHAPE = (3, 20, 20)
 

@@ -12,7 +12,7 @@ import paddle
 
 from digits.cli import InputError, RunError
 from digits.data.mnist import to_input
-from digits.imaging.mnist_format import read_image, read_input, to_photo
+from digits.imaging.reading import read_image, read_input, to_photo
 from model import DIGIT
 
 _READ, _BROKEN, _GRAPHIC = range(3)  # how reading a file has ended

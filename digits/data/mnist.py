@@ -13,7 +13,7 @@ import numpy as np
 
 from digits.cli import InputError
 from digits.data.download import FILES, parse_idx, read_mnist
-from digits.imaging.mnist_format import read_digit
+from digits.imaging.reading import read_digit
 
 CLASSES = tuple("0123456789")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2", ".pgm", ".ppm")

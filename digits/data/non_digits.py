@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from digits.data.augment import augment
-from digits.imaging.mnist_format import SIDE, BlankImage, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import SIDE, to_mnist
 
 # Letters and signs that are not drawn like a digit (as I, O, S, b, q, z are)
 _SIGNS = "".join(sorted(set(string.ascii_letters) - set("BGIOQSZbgiloqsyz"))) + "#%&*+=<?@{}^~"

@@ -22,8 +22,10 @@ from digits.evaluation.calibration import (
     Calibration,
 )
 from digits.evaluation.metrics import softmax
-from digits.imaging.mnist_format import BlankImage, count_segments, read_digit, read_image, read_input
-from digits.imaging.segmentation import Figure, find_digits
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import count_segments
+from digits.imaging.reading import read_digit, read_image, read_input
+from digits.imaging.segmentation import Segment, find_digits
 from digits.networks.checkpoint import Checkpoint, load_checkpoint, load_weights
 from digits.runtime import choose_device
 from model import DIGIT, build_model, predict_logits
@@ -138,10 +140,10 @@ class Classifier:
                     row.update(vars(answer))
         return rows
 
-    def predict_figures(self, image: np.ndarray) -> list[tuple[Figure, Prediction]]:
-        """Find the digits in one picture, as `figures.find_digits` takes it, and answer each, in reading order."""
+    def predict_figures(self, image: np.ndarray) -> list[tuple[Segment, Prediction]]:
+        """Find the digits in one picture, as `segmentation.find_digits` takes it, and answer each, in reading order."""
         figures = find_digits(image)
-        answers = self.predict(np.stack([figure.seen for figure in figures])) if figures else []
+        answers = self.predict(np.stack([figure.image for figure in figures])) if figures else []
         return list(zip(figures, answers, strict=True))
 
     def predict_pages(self, paths: list[Path]) -> list[dict]:

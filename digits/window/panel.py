@@ -42,7 +42,7 @@ HINT = "left draws   \u00b7   right erases   \u00b7   0-9 saves as that digit   
 
 @dataclass(frozen=True)
 class Digit:
-    """One figure on the canvas and its answer: `Figure` and `Prediction` in what the window needs of them."""
+    """One figure on the canvas and its answer: `Segment` and `Prediction` in what the window needs of them."""
 
     box: tuple[int, int, int, int]  # x, y, width, height
     line: int  # of writing, from 0

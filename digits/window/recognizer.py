@@ -92,5 +92,5 @@ def _answer(pipe, checkpoint, device):
 
 
 def _digit(figure, answer):
-    place = figure.box, figure.line, figure.seen
+    place = figure.box, figure.line, figure.image
     return Digit(*place, answer.label, answer.confidence, answer.probs, answer.trusted, answer.reason)
