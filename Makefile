@@ -1,45 +1,45 @@
-# `make help` lists the targets. PYTHON=python3.12 picks another interpreter for the environment.
+# `make help` lists the targets. PYTHON=python3.12 chooses another interpreter for the environment.
 PYTHON ?= python3
 PY := .venv/bin/python
 RUN := checkpoints/lenet
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast lint benchmark pictures system-libraries clean
+.PHONY: help train test test-all lint benchmark pictures system-libraries clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
-train: .venv/installed ## set up, get MNIST, train LeNet into checkpoints/lenet (or go on with it), report, predict an example
+train: .venv/installed ## set up, download MNIST, train LeNet into checkpoints/lenet (or resume it), report, predict an example
 	$(PY) train.py configs/lenet.yaml --out $(RUN) $(if $(wildcard $(RUN)/last.pdopt),--resume)
 	$(PY) predict.py examples/7_scan.png --checkpoint $(RUN)
 
-test: .venv/installed-dev ## set up for development and run every test (about twenty-five minutes; the slow ones train on all of MNIST)
+test: .venv/installed-dev ## set up for development and run the tests that every change must pass
+	$(PY) -m pytest -m "not slow and not network"
+
+test-all: .venv/installed-dev ## run all tests, including those that train for minutes or download from package registries
 	$(PY) -m pytest
 
-test-fast: .venv/installed-dev ## the tests without the slow ones
-	$(PY) -m pytest -m "not slow"
-
-lint: .venv/installed-dev ## ruff, as CI runs it
+lint: .venv/installed-dev ## check code and formatting with ruff, as CI does
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-benchmark: .venv/installed ## our speed beside the tutorial's, predict.py beside a bare import of Paddle, the window (apt's xvfb and xdotool)
+benchmark: .venv/installed ## measure speed against the tutorial's loop and a bare import of Paddle; the window needs xvfb and xdotool
 	$(PY) -m benchmarks.speed
 
-pictures: .venv/installed ## draw the pictures in the README anew (that of the window needs apt's xvfb and xdotool)
+pictures: .venv/installed ## redraw the pictures in docs/; the one of the window needs xvfb and xdotool
 	$(PY) predict.py examples/7_scan.png --show
 	$(PY) evaluate.py
 	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
 	$(PY) predict.py docs/page.jpg --many --show
 	$(PY) -c 'import cv2; cv2.imwrite("docs/page_digits.jpg", cv2.imread("outputs/page_digits.png"))'
-	$(PY) tests/window_picture.py docs/window.png
+	$(PY) -m tests.window_picture docs/window.png
 
-clean: ## remove the environment and outputs; trained checkpoints stay
+clean: ## remove .venv/ and outputs/, keep checkpoints
 	rm -rf .venv outputs
 
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) must be Python 3.11 or newer; choose another interpreter: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: $(PYTHON) cannot create .venv; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(PY) -c 'import cv2, paddle' >/dev/null 2>&1 || $(MAKE) --no-print-directory system-libraries
 	@touch $@
@@ -48,7 +48,7 @@ clean: ## remove the environment and outputs; trained checkpoints stay
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# What `import cv2` and `import paddle` need from a bare Debian or Ubuntu.
+# System libraries that `import cv2` and `import paddle` need on a bare Debian or Ubuntu
 LIBRARIES := libxcb1 libgl1 libglib2.0-0 libgomp1
 
 system-libraries:
@@ -57,4 +57,4 @@ system-libraries:
 	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
 		sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LIBRARIES) >/dev/null; \
 	fi
-	@$(PY) -c 'import cv2, paddle' >/dev/null 2>&1 || { echo "error: OpenCV or Paddle lack system libraries; on Debian and Ubuntu: sudo apt-get install $(LIBRARIES)"; exit 1; }
+	@$(PY) -c 'import cv2, paddle' >/dev/null 2>&1 || { echo "error: cv2 or paddle cannot be imported, system libraries are missing; on Debian and Ubuntu: sudo apt-get install $(LIBRARIES)"; exit 1; }

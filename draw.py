@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.evaluation.calibration import NOT_A_DIGIT
+from digits.evaluation.reading import NOT_A_DIGIT, Reading
 from digits.files import output_folder, replacing
 from digits.runtime import DEVICES
 from digits.window.canvas import Canvas
 from digits.window.display import check_windows, gui
-from digits.window.panel import CANVAS, Digit, View, compose, least_sure, number, percent
+from digits.window.panel import CANVAS, View, compose, least_sure, number, percent
 from digits.window.recognizer import Recognizer
 
 ROOT = Path(__file__).resolve().parent
@@ -41,14 +41,14 @@ _PRESSES = {  # of two quick presses, HighGUI on Windows and GTK reports the sec
 _RELEASES = {cv2.EVENT_LBUTTONUP: _LEFT, cv2.EVENT_RBUTTONUP: _RIGHT}
 
 
-def painted(digits: list[Digit]) -> str:
+def painted(digits: list[Reading]) -> str:
     """What was painted, in words: `'7' (99.8% sure)`, `'42' (61.2% sure: low confidence)`, `no digit (...)`.
 
     Of several digits, the least sure one counts.
     """
     place = least_sure(digits)
     digit = digits[place]
-    if digit.is_read:
+    if digit.is_answer:
         doubt = f": {digit.reason}" if digit.reason else ""
         return f"'{number(digits)}' ({percent(digit.confidence)} sure{doubt})"
     nearest = f"the nearest is {digit.label}, {percent(digit.confidence)}"

@@ -1,198 +1,175 @@
-"""Read the digit in each picture, or tell which class a photo is of, and say so where there is none or it is not sure.
+"""Read the digit in each picture, or name the class of each photo; say so when unsure or when there is none.
 
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
-python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; a line each
-python predict.py examples/7_scan.png --show       also draw what the network saw
-python predict.py docs/page.jpg --many             several digits in a picture: each, in reading order
+python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; one line per picture
+python predict.py examples/7_scan.png --show       also draw what the network was given
+python predict.py docs/page.jpg --many             several digits per picture, in reading order
 python predict.py photo.jpg --checkpoint checkpoints/photo_cnn     a network for photos, with its own classes
 """
 
 import json
 import sys
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.mnist import find_images
-from digits.evaluation.calibration import BLANK, LOW_CONFIDENCE
+from digits.data.folders import find_images
+from digits.evaluation.metrics import softmax
+from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, write_csv
-from digits.imaging.reading import read_image
 from digits.runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
-_SHOWN = 12  # classes of which the probability is printed, the most probable ones
-MANY_COLUMNS = (*COLUMNS, "line", "x", "y", "width", "height")
+BOX = ("x", "y", "width", "height")
+MANY_COLUMNS = (*COLUMNS, "line", *BOX)
+BATCH_SIZE = 256
+MAX_SHOWN = 12  # classes whose probability is printed, the most probable first
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = _parse(argv)
-    paths = find_images(args.paths)
-    tune_cpu()
-    from digits.evaluation.classifier import (
-        Classifier,  # imports paddle, which takes longer than all the rest: not before it is needed
-    )
-
-    classifier = Classifier(args.checkpoint, args.device)
-    rows = (_predict_many if args.many else _predict_single)(classifier, paths, args)
-    errors = [row["error"] for row in rows if row["error"]]
-    for error in errors[:-1]:
-        print(f"error: {error}", file=sys.stderr)
-    if errors:
-        raise InputError(errors[-1])
+def predict(classifier, paths: list[Path]) -> list[Reading]:
+    """Classify one image per picture file: the way from a picture to its probabilities."""
+    readings = [classifier.load(path) for path in paths]  # blank and unreadable pictures have no `image`
+    images = [reading.image for reading in readings if reading.image is not None]
+    if not images:
+        return readings
+    images = np.stack(images)  # float32 [N, 28, 28] in [0, 1], ink bright, each digit in MNIST's form
+    logits = classifier.logits(images)  # float32 [N, 10]
+    probs = softmax(np.float64(logits) / classifier.temperature)  # [N, 10], each row sums to 1
+    decided = iter(classifier.decide(images, logits, probs))  # label = argmax; trusted or not, and why
+    return [reading if reading.image is None else replace(next(decided), path=reading.path) for reading in readings]
 
 
-def _predict_single(classifier, paths, args):
-    rows = classifier.predict_files(paths)
+def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
+    """Read one digit per picture and print, write and draw as the flags say."""
+    batches = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
+    readings = [reading for batch in batches for reading in predict(classifier, batch)]
     if args.csv:
-        write_csv(args.csv, COLUMNS, rows)
+        write_csv(args.csv, COLUMNS, map(vars, readings))
     if args.json:
-        print(json.dumps([_as_json(row, classifier.classes) for row in rows], indent=2))
-    elif len(rows) == 1:
-        _print_one(rows[0], classifier.classes)
+        print_json([as_json(reading, COLUMNS, classifier.classes) for reading in readings])
+    elif len(readings) == 1:
+        print_single(readings[0], classifier.classes)
     else:
-        width = max(len(row["path"]) for row in rows)
-        for row in rows:
-            if not row["error"]:
-                print(f"{row['path']:{width}}  {_in_words(row)}")
+        width = max(len(reading.path) for reading in readings)
+        for reading in readings:
+            if not reading.error:
+                print(f"{reading.path:{width}}  {reading.describe()}")
     if args.show:
-        for row, name in zip(rows, _names(rows), strict=True):
-            _show(row, classifier.classes, name)
-    return rows
+        show(readings, classifier.classes)
+    return readings
 
 
-def _predict_many(classifier, paths, args):
-    pages = classifier.predict_pages(paths)
+def predict_many(classifier, paths: list[Path], args) -> list[Reading]:
+    """Read every digit in each picture and print, write and draw as the flags say."""
+    pages = [classifier.read_page(path) for path in paths]
+    readings = [reading for page in pages for reading in page]
     if args.csv:
-        write_csv(args.csv, MANY_COLUMNS, [row for page in pages for row in _figure_rows(page)])
+        boxes = (dict(zip(BOX, reading.box or [None] * 4, strict=True)) for reading in readings)
+        write_csv(args.csv, MANY_COLUMNS, [vars(reading) | box for reading, box in zip(readings, boxes, strict=True)])
     if args.json:
-        as_json = [
-            page | {"figures": [figure | _named_probs(figure, classifier.classes) for figure in page["figures"]]}
-            for page in pages
-        ]
-        print(json.dumps(as_json, indent=2))
+        print_json([page_as_json(page, classifier.classes) for page in pages])
     else:
         for page in pages:
-            if not page["error"]:
-                print(f"{page['path']}:{_in_lines(page['figures'])}")
+            if not page[0].error:
+                print(f"{page[0].path}:{format_page(page)}")
     if args.show:
-        for page, name in zip(pages, _names(pages), strict=True):
-            if page["figures"]:
-                _show_page(page, name)
-    return pages
+        show_pages(pages)
+    return readings
 
 
-def _parse(argv):
+def print_single(reading: Reading, classes: list[str]) -> None:
+    if reading.error:
+        return
+    print(f"{reading.path}: {reading.describe()}")
+    if reading.label is None:
+        return
+    print()
+    shown = list(zip(classes, reading.probs, strict=True))
+    if len(shown) > MAX_SHOWN:
+        shown = sorted(shown, key=lambda pair: -pair[1])[:MAX_SHOWN]
+    for name, prob in shown:
+        print(f"  {name:{max(map(len, classes))}}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
+
+
+def format_page(page: list[Reading]) -> str:
+    """`" 9 0 2 1 0"`; several lines of writing below each other, indented."""
+    if page[0].label is None:
+        return f" {page[0].reason}"
+    lines = [" ".join(map(mark, line)) for _, line in groupby(page, key=lambda reading: reading.line)]
+    return "".join(("\n  " if len(lines) > 1 else " ") + line for line in lines)
+
+
+def mark(reading: Reading) -> str:
+    """`7`, a doubtful `7?`, or `-` for a figure that is not a digit."""
+    if not reading.is_answer:
+        return "-"
+    return reading.label + ("?" if reading.reason == LOW_CONFIDENCE else "")
+
+
+def as_json(reading: Reading, names: tuple[str, ...], classes: list[str]) -> dict:
+    probs = None if reading.probs is None else dict(zip(classes, reading.probs.tolist(), strict=True))
+    return {name: getattr(reading, name) for name in names} | {"probs": probs}
+
+
+def page_as_json(page: list[Reading], classes: list[str]) -> dict:
+    names = ("box", "line", "label", "confidence", "probs", "trusted", "reason")
+    figures = [as_json(reading, names, classes) for reading in page if reading.label is not None]
+    return {"path": page[0].path, "error": page[0].error, "figures": figures}
+
+
+def print_json(rows: list[dict]) -> None:
+    print(json.dumps(rows, indent=2))
+
+
+def show(readings: list[Reading], classes: list[str]) -> None:
+    from digits.evaluation import prediction_plots as plots  # imports matplotlib
+
+    for reading, name in zip(readings, plots.unique_names([reading.path for reading in readings]), strict=True):
+        if reading.image is not None:
+            picture = plots.read_rgb(reading.path)
+            figure = plots.prediction(picture, reading.image, reading.probs, classes, reading.describe())
+            plots.save_output(figure, f"{name}_prediction.png")
+
+
+def show_pages(pages: list[list[Reading]]) -> None:
+    from digits.evaluation import prediction_plots as plots
+
+    for page, name in zip(pages, plots.unique_names([page[0].path for page in pages]), strict=True):
+        if page[0].label is not None:
+            boxes, marks = [reading.box for reading in page], [mark(reading) for reading in page]
+            plots.save_output(plots.page(plots.read_rgb(page[0].path), boxes, marks), f"{name}_digits.png")
+
+
+def parse(argv: list[str] | None):
     parser = ArgumentParser(prog="predict.py", description=__doc__)
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders with pictures in them")
+    add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders to search for pictures")
     add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
-    add(
-        "--csv",
-        type=csv_file,
-        metavar="FILE",
-        help=f"write {','.join(COLUMNS)}; with --many also {','.join(MANY_COLUMNS[len(COLUMNS) :])}",
-    )
+    columns = f"{','.join(COLUMNS)}; with --many also {','.join(MANY_COLUMNS[len(COLUMNS) :])}"
+    add("--csv", type=csv_file, metavar="FILE", help=f"write the columns {columns}")
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
     add("--many", action="store_true", help="read every digit in a picture, line by line")
     add("--show", action="store_true", help="draw each prediction into outputs/")
     return parser.parse_args(argv)
 
 
-def _print_one(row, classes):
-    if row["error"]:
-        return
-    print(f"{row['path']}: {_in_words(row)}")
-    if row["probs"] is None:
-        return
-    print()
-    width = max(map(len, classes))
-    shown = list(zip(classes, row["probs"], strict=True))
-    if len(shown) > _SHOWN:
-        shown = sorted(shown, key=lambda pair: -pair[1])[:_SHOWN]
-    for name, prob in shown:
-        print(f"  {name:{width}}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    paths = find_images(args.paths)
+    tune_cpu()
+    from digits.evaluation.classifier import Classifier  # imports Paddle, which takes longer than everything above
 
-
-def _in_words(row):
-    """`7, 98.97% sure`; `7?, 61.20% sure: low confidence`; `not a digit; the nearest is 7, 41.02%`; `blank`."""
-    if row["label"] is None:
-        return row["reason"]
-    if row["reason"] in (None, LOW_CONFIDENCE):
-        doubt, why = ("?", f": {row['reason']}") if row["reason"] else ("", "")
-        return f"{row['label']}{doubt}, {row['confidence']:.2%} sure{why}"
-    return f"{row['reason']}; the nearest is {row['label']}, {row['confidence']:.2%}"
-
-
-def _in_lines(figures):
-    """`" 9 0 2 1 0"`; several lines indented below each other; `7?` for a doubtful digit, `-` for what is none."""
-    if not figures:
-        return f" {BLANK}"
-    lines = [[] for _ in range(1 + figures[-1]["line"])]
-    for figure in figures:
-        lines[figure["line"]].append(_mark(figure))
-    return "".join(("\n  " if len(lines) > 1 else " ") + " ".join(line) for line in lines)
-
-
-def _mark(figure):
-    if figure["reason"] is None:
-        return figure["label"]
-    return f"{figure['label']}?" if figure["reason"] == LOW_CONFIDENCE else "-"
-
-
-def _figure_rows(page):
-    """Rows of `MANY_COLUMNS`: one a figure, and one for a picture without."""
-    if not page["figures"]:
-        blank = {} if page["error"] else {"trusted": False, "reason": BLANK}
-        return [{"path": page["path"], "error": page["error"]} | blank]
-    sides = ("x", "y", "width", "height")
-    return [
-        figure | {"path": page["path"]} | dict(zip(sides, figure["box"], strict=True)) for figure in page["figures"]
-    ]
-
-
-def _as_json(row, classes):
-    return {name: row[name] for name in COLUMNS} | _named_probs(row, classes)
-
-
-def _named_probs(row, classes):
-    return {"probs": row["probs"] if row["probs"] is None else dict(zip(classes, row["probs"].tolist(), strict=True))}
-
-
-def _names(rows):
-    """A name a picture for what is drawn: its own, numbered if several are called so."""
-    stems = [Path(row["path"]).stem for row in rows]
-    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems, 1)]
-
-
-def _show(row, classes, name):
-    if row["seen"] is None:
-        return
-    from digits.evaluation import plots  # matplotlib, for --show only
-
-    _save(
-        plots.prediction(_read_rgb(row), row["seen"], row["probs"], classes, _in_words(row)), f"{name}_prediction.png"
-    )
-
-
-def _show_page(page, name):
-    from digits.evaluation import plots
-
-    marks = [_mark(figure) for figure in page["figures"]]
-    boxes = [figure["box"] for figure in page["figures"]]
-    _save(plots.page(_read_rgb(page), boxes, marks), f"{name}_digits.png")
-
-
-def _read_rgb(row):
-    picture = read_image(row["path"])
-    return picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]] if picture.ndim == 3 else picture
-
-
-def _save(figure, name):
-    from digits.evaluation import plots
-
-    path = Path("outputs") / name
-    plots.save(figure, path)
-    print(f"drawn into {path}", file=sys.stderr)
+    classifier = Classifier(args.checkpoint, args.device)
+    readings = (predict_many if args.many else predict_single)(classifier, paths, args)
+    errors = [reading.error for reading in readings if reading.error]
+    for error in errors[:-1]:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise InputError(errors[-1])
 
 
 if __name__ == "__main__":

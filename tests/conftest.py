@@ -1,6 +1,7 @@
-"""What several tests share: MNIST, a small set of its kind, and a network trained on that for a moment."""
+"""Shared by several tests: MNIST, a small dataset, a briefly trained network, and ways to run the scripts."""
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -8,13 +9,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 
+import train
+from digits.cli import exit_status
 from digits.config import Config
-from digits.data.mnist import CLASSES, load_mnist, split
-from digits.data.splits import Dataset
+from digits.data import splits
+from digits.data.mnist import CLASSES, load_mnist
+from digits.data.splits import Dataset, split
 from digits.networks.checkpoint import load_checkpoint, read_state
-from digits.training import fitting
+from digits.training.checkpointer import Checkpointer
+from digits.training.run_folder import Run
+from digits.training.stages import make_network, stages, starts_from_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +33,7 @@ def mnist_train():
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory, mnist_train):
-    """A folder with an mnist.npz of 650 + 130 images: no multiples of 100, all from MNIST's training part."""
+    """A folder with an mnist.npz of 650 + 130 images: not multiples of 100, all from MNIST's training set."""
     images, labels = mnist_train
     folder = tmp_path_factory.mktemp("small")
     np.savez(
@@ -41,15 +48,27 @@ def small_data(tmp_path_factory, mnist_train):
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory, small_data):
-    """The folder of a finished run of two epochs on the small data."""
+    """The folder of a complete run of two epochs on the small data."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    done = script("train.py", "--data-dir", small_data, "--epochs", "2", "--out", out)
+    done = call(train.main, "--data-dir", small_data, "--epochs", "2", "--out", out, cwd=out.parent)
     assert done.returncode == 0, done.stderr
     return out
 
 
+def call(main, *arguments, cwd=ROOT):
+    """Call a script's `main` in this process, as `script` would run it; exit status, and text of stdout and stderr."""
+    splits._list_once.cache_clear()  # a process lists a folder once
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd):
+        try:
+            status = exit_status(lambda: main(list(map(str, arguments))))
+        except SystemExit as end:
+            status = end.code or 0
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
 def script(name, *arguments, cwd=ROOT, timeout=600, **environment):
-    """Run one of the scripts as a user would; text of stdout and stderr."""
+    """Run a script as a process of its own; exit status, and text of stdout and stderr."""
     return subprocess.run(
         [sys.executable, str(ROOT / name), *map(str, arguments)],
         cwd=cwd,
@@ -69,17 +88,17 @@ def assert_one_line_error(done, *parts, status=2):
         assert part in lines[0]
 
 
-SETTINGS = {
-    "batch_size": 50,
-    "epochs": 4,
+SETTINGS = {  # three epochs of three batches on the small data
+    "batch_size": 200,
+    "epochs": 3,
     "optimizer": "adamw",
     "schedule": "one-cycle",
     "weight_decay": 0.01,
     "ema_decay": 0.9,
     "label_smoothing": 0.1,
     "calibration_fraction": 0.1,
-    "non_digits": 8,
-    "forms": 8,
+    "non_digits": 4,
+    "forms": 4,
     "edges": 0.3,
     "cut": 1.0,
     "rotation": 10.0,
@@ -93,15 +112,25 @@ def config(small_data):
     return Config(data_dir=str(small_data), **SETTINGS)
 
 
-def sets_of(config):
-    """Train and val, without what is printed of them."""
+def dataset_of(config):
+    """Train and val, loaded silently."""
     images, labels = load_mnist("train", config.data_dir)
-    train, val, _ = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
-    return Dataset(list(CLASSES), *((images[part], labels[part]) for part in (train, val)))
+    train_part, val, _ = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
+    return Dataset(list(CLASSES), *((images[part], labels[part]) for part in (train_part, val)))
+
+
+def fit(config, data, out, resume=False):
+    """Train as train.py does, in stages for transfer learning, without a report; the history."""
+    run = Run(config, "test", out, resume)
+    network = make_network(config, data.classes, load=starts_from_checkpoint(run))
+    for stage in stages(run, data, network):
+        with paddle.utils.unique_name.guard():
+            history = train.train(stage)
+    return history
 
 
 def state(out):
-    """All that a run leaves, without the times."""
+    """Everything that a run leaves, without the times."""
     progress = read_state(out / "last.pdopt")
     for row in progress["history"]:
         row.pop("seconds")
@@ -109,17 +138,24 @@ def state(out):
 
 
 @contextlib.contextmanager
-def stopped_after(monkeypatch, when):
-    """Within the block a training ends as by Ctrl-C after the epoch for which `when(out, history)` holds."""
-    real = fitting.save_progress
+def interrupting_after(monkeypatch, when):
+    """Within the block, interrupt a training as Ctrl-C does after the epoch for which `when(out, history)` holds."""
+    save = Checkpointer.save_progress
 
-    def save(out, model, optimizer, average, history, *arguments):
-        real(out, model, optimizer, average, history, *arguments)
-        if when(out, history):
+    def save_and_stop(self, history):
+        save(self, history)
+        if when(self.out, history):
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fitting, "save_progress", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "save_progress", save_and_stop)
+        yield
+
+
+@contextlib.contextmanager
+def stopped_after(monkeypatch, when):
+    """As `interrupting_after`, around code that lets the interrupt through, as `fit` does."""
+    with interrupting_after(monkeypatch, when), pytest.raises(KeyboardInterrupt):
         yield
 
 
@@ -146,10 +182,10 @@ def digit():
 
 
 def difference(first, second):
-    """Mean absolute difference over the brighter of the two: 0 for the same, 2 for nothing in common."""
+    """Mean absolute difference relative to the brighter image: 0 for equal images, 2 for disjoint ones."""
     return np.abs(first - second).sum() / max(first.sum(), second.sum())
 
 
-def count_pieces(image):
-    """How many connected pieces of ink there are."""
+def count_components(image):
+    """Count the connected components of ink."""
     return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import count_pieces
+from conftest import count_components
 
 from digits.window.canvas import Canvas
 
@@ -29,7 +29,7 @@ def test_a_click_makes_a_round_smooth_dot():
 def test_a_fast_stroke_is_one_piece_as_wide_as_the_pen(width):
     canvas = Canvas(SIDE)
     stroke(canvas, (30, 220), (420, 220), width=width)
-    assert count_pieces(canvas.image) == 1
+    assert count_components(canvas.image) == 1
     thickness = (canvas.image[:, 40:410] > 127).sum(0)
     assert abs(thickness - width).max() <= 2
 
@@ -39,7 +39,7 @@ def test_a_stroke_goes_through_its_first_and_last_point_and_bends_between():
     points = np.round(220 + 150 * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(int).tolist()
     canvas = Canvas(SIDE)
     stroke(canvas, *points, width=12)
-    assert count_pieces(canvas.image) == 1
+    assert count_components(canvas.image) == 1
     for x, y in (points[0], points[-1]):
         assert canvas.image[y, x] == 255
     away = np.hypot(*(np.argwhere(canvas.image > 127) - 220).T)
@@ -64,7 +64,7 @@ def test_erasing_leaves_what_is_beside_it():
     canvas = Canvas(SIDE)
     stroke(canvas, (50, 100), (400, 100))
     stroke(canvas, (225, 50), (225, 150), width=40, erase=True)
-    assert count_pieces(canvas.image) == 2
+    assert count_components(canvas.image) == 2
     assert not canvas.image[:, 210:240].any()
     assert canvas.image[100, 100] == 255
 
@@ -73,7 +73,7 @@ def test_outside_the_canvas_nothing_is_drawn_and_the_stroke_comes_back_where_the
     canvas = Canvas(SIDE)
     stroke(canvas, (400, 100), (600, 100), (600, 300), (400, 300))
     assert canvas.image.shape == (SIDE, SIDE)
-    assert count_pieces(canvas.image) == 2, "in and out are not joined along the edge"
+    assert count_components(canvas.image) == 2, "in and out are not joined along the edge"
     assert canvas.image[100, SIDE - 1] == canvas.image[300, SIDE - 1] == 255
     assert not canvas.image[150:250].any()
     stroke(canvas, (10, 10), (-3000, -5000), (20000, 10))

@@ -9,10 +9,10 @@ from conftest import assert_one_line_error, script
 
 import draw
 from digits.cli import InputError
-from digits.evaluation.calibration import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS
+from digits.evaluation.reading import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
 from digits.window import display, panel
 from digits.window.canvas import Canvas
-from digits.window.panel import CANVAS, Digit, View
+from digits.window.panel import CANVAS, View
 
 # What is said and shown
 
@@ -21,7 +21,9 @@ def digit(label, confidence=0.998, reason=None, line=0, calibrated=True):
     probs = np.full(10, (1 - confidence) / 9)
     probs[int(label)] = confidence
     trusted = reason is None if calibrated else None
-    return Digit((60, 60, 80, 200), line, np.zeros((28, 28), np.float32), label, confidence, probs, trusted, reason)
+    return Reading(
+        label, confidence, probs, trusted, reason, np.zeros((28, 28), np.float32), None, (60, 60, 80, 200), line
+    )
 
 
 @pytest.mark.parametrize(

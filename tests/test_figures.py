@@ -33,14 +33,14 @@ def draw(*placed, size=(400, 400), pen=8):
 def test_a_digit_in_pieces_is_one_figure_and_the_same_as_alone(name):
     canvas = draw((name, 120, 100, 200))
     (figure,) = find_digits(canvas)
-    np.testing.assert_allclose(figure.seen, to_mnist(canvas), atol=1e-5)
+    np.testing.assert_allclose(figure.image, to_mnist(canvas), atol=1e-5)
 
 
 def test_figures_are_cut_out_alone_with_their_boxes():
     left, right = draw(("wide two", 20, 100, 120)), draw(("four in two", 260, 120, 120))
     first, second = find_digits(left | right)
     for figure, alone in ((first, left), (second, right)):
-        np.testing.assert_allclose(figure.seen, to_mnist(alone), atol=1e-5)
+        np.testing.assert_allclose(figure.image, to_mnist(alone), atol=1e-5)
         x, y, width, height = cv2.boundingRect(alone)
         np.testing.assert_allclose(figure.box, (x, y, width, height), atol=2)
 

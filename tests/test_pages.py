@@ -10,7 +10,8 @@ from conftest import assert_one_line_error, script
 from pages import PENS, draw_pages
 
 from digits.evaluation.classifier import Classifier
-from digits.imaging.mnist_format import BlankImage, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import to_mnist
 from digits.imaging.segmentation import find_digits
 
 
@@ -59,7 +60,7 @@ def test_the_digits_of_whole_pages_are_found_and_read(pages):
     found = [find_digits(page.image) for _, page in pages]
     whole = [i for i, (_, page) in enumerate(pages) if in_order([figure.box for figure in found[i]], page)]
     assert len(whole) >= 0.9 * len(pages)
-    seen = np.stack([figure.seen for i in whole for figure in found[i]])
+    seen = np.stack([figure.image for i in whole for figure in found[i]])
     labels = np.concatenate([pages[i][1].labels for i in whole])
     assert np.mean([int(answer.label) for answer in Classifier().predict(seen)] == labels) >= 0.97
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, difference
 
-from digits.imaging.mnist_format import BOX, BlankImage, count_segments, read_image, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import BOX, count_segments, to_mnist
+from digits.imaging.reading import read_image
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
 

@@ -1,27 +1,40 @@
-"""The README and the Makefile say what is true."""
+"""The README, the pages in docs/ and the Makefile are true, and phrases that we removed do not come back."""
 
+import importlib
 import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
-from conftest import ROOT, script
+from conftest import ROOT, call
 
-README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+TEXT = "\n".join(PAGES.values())
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def shell_lines():
-    """Commands in the README's code blocks, without their comments."""
-    blocks = re.findall(r"```(?:sh|text)\n(.*?)```", README, re.DOTALL)
+    """Return the commands in code blocks and in backticks, without their comments."""
+    blocks = re.findall(r"```(?:sh|text)\n(.*?)```", TEXT, re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [re.sub(r"\s+#.*", "", line) for line in lines if line.startswith(("python ", "make ", "$ "))] + re.findall(
-        r"`(python [^`]+|make [^`]+)`", README
+        r"`(python [^`]+|make [^`]+)`", TEXT
     )
+
+
+def run_script(name, *arguments):
+    return call(importlib.import_module(name.removesuffix(".py")).main, *arguments).stdout
+
+
+@cache
+def help_of(name):
+    return run_script(name, "--help")
 
 
 def test_every_make_target_named_exists():
@@ -31,35 +44,66 @@ def test_every_make_target_named_exists():
 
 
 def test_every_command_named_parses():
-    """Each script, path and flag in the README's commands is there."""
+    """Every script, path and flag in the commands exists."""
     for line in shell_lines():
         if not line.startswith("python ") or line.split()[1] in ("-m", "-c"):
             continue
         words = shlex.split(line)[1:]
         assert (ROOT / words[0]).is_file(), line
-        help_text = script(words[0], "--help").stdout
         for word in words[1:]:
             if word.startswith("--"):
-                assert word.partition("=")[0] in help_text, line
-            elif "/" in word and word.split("/")[0] in ("configs", "examples"):
+                assert word.partition("=")[0] in help_of(words[0]), line
+            elif "/" in word and word.split("/")[0] in ("configs", "docs", "examples"):
                 assert (ROOT / word).exists(), line
 
 
-def test_files_linked_are_there():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+def test_every_linked_file_and_heading_exists():
+    """Links are relative to the page that they are on."""
+    for page, text in PAGES.items():
+        targets = re.findall(r"\]\(([^)]+)\)", text)
+        assert targets, page
+        for target in targets:
+            path, _, heading = target.partition("#")
+            assert ":" not in target and not path.startswith("/"), f"{page}: {target} is not a relative link"
+            linked = (page.parent / path).resolve() if path else page
+            assert linked.exists(), f"{page}: {target}"
+            if heading:
+                assert heading in headings(PAGES[linked]), f"{page}: {target}"
+
+
+def headings(text):
+    """Return the anchors that GitHub gives to the headings of a page."""
+    lines = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in lines]
+
+
+def test_the_readme_links_to_every_page():
+    for page in PAGES:
+        assert page.name == "README.md" or f"](docs/{page.name})" in PAGES[ROOT / "README.md"], page
 
 
 def test_the_example_output_is_what_predict_prints():
-    blocks = re.findall(r"```text\n\$ python (predict.py [^\n]+)\n(.*?)```", README, re.DOTALL)
-    assert blocks
+    blocks = re.findall(r"```text\n\$ python (predict.py [^\n]+)\n(.*?)```", TEXT, re.DOTALL)
+    assert len(blocks) == 2, "one digit, one page"
     for command, expected in blocks:
-        printed = script(*shlex.split(command)).stdout.split()
-        for word, wanted in zip(printed, expected.split(), strict=True):
-            if "%" in wanted:  # processors differ in the last digits
-                assert float(word.rstrip("%")) == pytest.approx(float(wanted.rstrip("%")), abs=0.01)
+        printed = run_script(*shlex.split(command)).split()
+        for actual, word in zip(printed, expected.split(), strict=True):
+            if "%" in word:  # processors differ in the last digits
+                assert float(actual.rstrip("%")) == pytest.approx(float(word.rstrip("%")), abs=0.01)
             else:
-                assert word == wanted
+                assert actual == word
+
+
+def test_the_diagram_of_lenet_gives_the_parameters_of_each_layer():
+    from model import LeNet
+
+    names, _, counts = re.search(r"```text\n( +conv1 .*)\n(.*)\n(.*)\n```", TEXT).groups()
+    sizes = Counter()
+    for name, parameter in LeNet().named_parameters():
+        sizes[name.partition(".")[0]] += parameter.size
+    assert re.findall(r"conv\d|fc\d", names) == list(sizes)
+    drawn = [int(count.replace(",", "")) for count in re.findall(r"[\d,]+", counts)]
+    assert drawn == [*sizes.values(), sum(sizes.values())]
 
 
 def shipped(name):
@@ -67,8 +111,8 @@ def shipped(name):
 
 
 def test_the_results_are_those_of_the_runs():
-    """Rows of the results table: mean and standard deviation follow from the accuracies listed beside them."""
-    rows = re.findall(r"\| `configs/(\w+)\.yaml` \|.*?\| ([\d.]+) ± ([\d.]+) \| ([\d. ]+) \|", README)
+    """In the results tables, mean and standard deviation follow from the accuracies listed next to them."""
+    rows = re.findall(r"\| `configs/(\w+)\.yaml` \|.*?\| ([\d.]+) ± ([\d.]+) \| ([\d. ]+) \|", TEXT)
     assert [row[0] for row in rows] == ["tutorial", "mlp", "lenet", "extended", "photo_cnn", "few_labels"]
     for name, mean, spread, values in rows:
         accuracies = np.array(values.split(), float)
@@ -83,7 +127,7 @@ def test_the_results_are_those_of_the_runs():
 
 @pytest.mark.parametrize("name", ["lenet", "extended"])
 def test_the_trust_table_is_that_of_the_shipped_weights(name):
-    row = re.search(rf"\| `shipped/{name}` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", README).groups()
+    row = re.search(rf"\| `shipped/{name}` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", TEXT).groups()
     test, found = shipped(name)["metrics"]["test"], shipped(name)["calibration"]
     values = (found["guaranteed_threshold"], test["coverage"], test["accepted_error"], test["ece"])
     assert [cell.strip() for cell in row] == [f"{100 * value:.2f}" for value in values]
@@ -97,8 +141,8 @@ def test_the_shipped_weights_come_from_the_committed_config(name):
 
     best = shipped(name)
     config = asdict(load_config(ROOT / "configs" / f"{name}.yaml", {"seed": str(best["seed"])}))
-    assert asdict(Config()) | best["config"] == config  # a setting that came later counts at its default
-    assert re.fullmatch(r"[0-9a-f]{40}", best["commit"]), "trained from a clean checkout"
+    assert asdict(Config()) | best["config"] == config  # settings added later have their default
+    assert re.fullmatch(r"[0-9a-f]{40}", best["commit"]), "must be trained from a clean checkout"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -107,10 +151,22 @@ def test_make_help_lists_the_targets():
     assert [line.split()[1] for line in done.stdout.splitlines()] == TARGETS
 
 
+def test_removed_phrases_do_not_come_back():
+    """tests/phrases.txt has one extended regular expression per line, for phrases that are vague or not English."""
+    found = subprocess.run(
+        ["git", "grep", "-nE", "-f", "tests/phrases.txt", "--", "*.py", "*.md", "*.yaml", "Makefile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.splitlines() == []
+    assert found.returncode == 1, found.stderr  # git could search, and nothing matched
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_train_on_a_fresh_machine_and_again(tmp_path):
-    """A bare checkout, an empty home: environment, MNIST from wherever it can be had, training, report, prediction."""
+    """A bare checkout and an empty home: environment, download of MNIST, training, report, prediction."""
     checkout = tmp_path / "checkout"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.rstrip("\0").split("\0"):

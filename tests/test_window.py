@@ -10,12 +10,12 @@ import warnings
 from pathlib import Path
 
 import cv2
-import desktop as desk
 import numpy as np
 import pytest
-from conftest import ROOT, count_pieces
+from conftest import ROOT, count_components
 
 import draw
+from benchmarks import desktop as desk
 from digits.window.panel import CANVAS
 
 WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
@@ -248,7 +248,7 @@ def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
 def test_the_right_button_and_e_erase(running, screen):
     running.dot(100, 100)
     running.dot(300, 100)
-    running.until(lambda: count_pieces(running.canvas() * np.uint8(255)) == 2)
+    running.until(lambda: count_components(running.canvas() * np.uint8(255)) == 2)
     whole = running.ink()
     running.dot(100, 100, button=3)
     running.until(lambda: running.ink() == whole // 2)
@@ -309,7 +309,7 @@ def test_a_stroke_leaves_the_canvas_and_comes_back_and_may_end_outside(running, 
     moves = [(200, 100), (500, 100), (900, 100), (900, 300), (500, 300), (300, 300)]
     words = [word for x, y in moves for word in ("mousemove", x, y, "sleep", 0.05)]
     screen.do(*words[:5], "mousedown", 1, *words[5:], "mouseup", 1, "mousemove", 640, 470)
-    running.until(lambda: count_pieces(running.canvas() * np.uint8(255)) == 2)
+    running.until(lambda: count_components(running.canvas() * np.uint8(255)) == 2)
     assert not running.canvas()[150:250].any()
     screen.do("mousemove", 50, 420, "mousedown", 1, "mousemove", 50, 650, "sleep", 0.05, "mouseup", 1)
     running.until(lambda: running.canvas()[CANVAS - 2, 50])
@@ -320,7 +320,7 @@ def test_a_stroke_leaves_the_canvas_and_comes_back_and_may_end_outside(running, 
     )  # from the panel
     running.dot(60, 250)
     running.until(lambda: running.ink() > before)
-    assert count_pieces(running.canvas() * np.uint8(255)) == 4
+    assert count_components(running.canvas() * np.uint8(255)) == 4
 
 
 def test_whoever_reads_the_output_may_leave(screen, project):

@@ -1,4 +1,4 @@
-"""Checkpoints: weights as paddle.save writes them, and a JSON file that says what they are. Strict, safe, atomic."""
+"""Checkpoints: weights as paddle.save writes them, and a JSON file that describes them. Strict, safe, atomic."""
 
 import hashlib
 import json
@@ -11,7 +11,9 @@ import paddle
 
 from digits import safe_pickle
 from digits.cli import InputError
-from digits.files import replacing
+from digits.files import project_path, replacing
+
+SHIPPED = project_path("checkpoints/shipped/extended")  # the default checkpoint
 
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
@@ -19,7 +21,7 @@ _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": lis
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights (name to float array) and what their JSON file says of them."""
+    """Weights (name to float array) and the contents of their JSON file."""
 
     path: Path
     weights: dict[str, np.ndarray]
@@ -36,7 +38,7 @@ def save_checkpoint(directory: str | Path, name: str, model: paddle.nn.Layer, me
 
 
 def save_meta(weights_path: Path, meta: dict) -> None:
-    """Write what is to be said of a file of weights beside it."""
+    """Write the JSON file that describes a file of weights."""
     with replacing(weights_path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
@@ -45,73 +47,76 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a folder with `best.pdparams` and `best.json`, or one `.pdparams` file with its JSON file beside it;
-            one without is taken for what the tutorial saves.
+        path: a folder with `best.pdparams` and `best.json`, or a `.pdparams` file with its JSON file beside it. Without
+            a JSON file it is read as weights that the tutorial saved.
 
     Raises:
-        InputError: something is missing, damaged, hostile, or the two files do not belong together.
+        InputError: a file is missing, damaged or hostile, or the two files do not belong together.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(
-            f"checkpoint {path}: no such file or folder; python train.py makes one, "
-            "and without --checkpoint the shipped one is used"
+            f"checkpoint {path}: no such file or folder; train one with python train.py, "
+            "or omit --checkpoint to use the shipped weights"
         )
     weights_path = path / "best.pdparams" if path.is_dir() else path
     if not weights_path.exists():
         raise InputError(
-            f"checkpoint {path}: there is no best.pdparams in this folder (did its training get through an epoch?)"
+            f"checkpoint {path}: there is no best.pdparams in this folder; its training may not have completed an epoch"
         )
     if weights_path.suffix != ".pdparams":
-        raise InputError(f"checkpoint {path}: name the folder, or the .pdparams file in it")
+        raise InputError(f"checkpoint {path}: expected a folder, or a .pdparams file")
     meta_path = weights_path.with_suffix(".json")
     if path.is_file() and not meta_path.exists():
-        print(f"{path}: no {meta_path.name} beside it, so read as the tutorial's LeNet with sigmoids", file=sys.stderr)
+        print(
+            f"{path}: no {meta_path.name} beside it, so it is read as the tutorial's LeNet with sigmoids",
+            file=sys.stderr,
+        )
         return Checkpoint(path, read_weights(path), _TUTORIAL)
     try:
         meta = json.loads(meta_path.read_text(encoding="utf-8"))
         expected = meta["sha256"]
     except FileNotFoundError:
         raise InputError(
-            f"checkpoint {weights_path}: {meta_path.name}, which says what network it is, is not beside it"
+            f"checkpoint {weights_path}: {meta_path.name}, which describes the network, is missing"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"checkpoint {meta_path}: not a checkpoint's JSON; train again, or restore the file") from None
+        raise InputError(f"checkpoint {meta_path}: not a checkpoint's JSON; restore the file, or train again") from None
     data = weights_path.read_bytes()
     if _sha256(data) != expected:
         raise InputError(
-            f"checkpoint {weights_path}: damaged or changed, its SHA-256 is not the one in {meta_path.name}; "
+            f"checkpoint {weights_path}: damaged or changed: its SHA-256 differs from the one in {meta_path.name}; "
             "restore it, or train again"
         )
     return Checkpoint(weights_path, _arrays(_unpickle(weights_path, data), weights_path), meta)
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Read any `.pdparams` file of one network, name to array, without running what it may contain.
+    """Read any `.pdparams` file of one network, name to array, without running code that it may contain.
 
     Raises:
-        InputError: no such file, no pickle, a hostile one, or something other than named arrays.
+        InputError: the file does not exist, or is not a pickle of named arrays.
     """
     path = Path(path)
     return _arrays(read_state(path), path)
 
 
 def load_weights(model: paddle.nn.Layer, weights: dict[str, np.ndarray], source: str | Path) -> None:
-    """Set the model's weights; all of them, and nothing else.
+    """Set all weights of a network, and nothing else.
 
     Args:
-        source: where the weights come from, for the error's sake.
+        source: where the weights come from, used in error messages.
 
     Raises:
-        InputError: a weight is missing, unknown, of another shape, or not finite.
+        InputError: a weight is missing or unknown, has another shape, or is not finite.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    wrong = [f"{name} is missing" for name in wanted if name not in weights]
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = [f"{name} is missing" for name in expected if name not in weights]
     for name, array in weights.items():
-        if name not in wanted:
+        if name not in expected:
             wrong.append(f"{name} is not in the network")
-        elif array.shape != wanted[name]:
-            wrong.append(f"{name} is {list(array.shape)}, the network's is {list(wanted[name])}")
+        elif array.shape != expected[name]:
+            wrong.append(f"{name} is {list(array.shape)}, the network's is {list(expected[name])}")
         elif not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
             wrong.append(f"{name} is not all finite floats")
     if wrong:
@@ -121,16 +126,16 @@ def load_weights(model: paddle.nn.Layer, weights: dict[str, np.ndarray], source:
 
 
 def save_state(path: str | Path, state: dict) -> None:
-    """Write what a training run needs to go on (arrays and numbers in plain containers), with paddle.save."""
+    """Write the state of a training run (arrays and numbers in plain containers) with paddle.save."""
     with replacing(path) as temporary:
         paddle.save(state, str(temporary))
 
 
 def read_state(path: str | Path) -> dict:
-    """Read what `save_state` or paddle.save wrote.
+    """Read a file written by `save_state` or paddle.save.
 
     Raises:
-        InputError: no such file, no pickle of a dict, or one that asks for more than arrays and plain containers.
+        InputError: the file does not exist, or is not a dict of arrays and plain containers.
     """
     path = Path(path)
     if not path.is_file():
@@ -142,7 +147,7 @@ def _unpickle(path, data):
     try:
         state = safe_pickle.loads(data)
     except safe_pickle.UnsafePickle as error:
-        raise InputError(f"checkpoint {path}: refused, {error}; nothing of it was run") from None
+        raise InputError(f"checkpoint {path}: refused, {error}; no code of it was run") from None
     except ValueError as error:
         raise InputError(f"checkpoint {path}: damaged or not a checkpoint: {error}") from None
     if not isinstance(state, dict):
@@ -153,9 +158,7 @@ def _unpickle(path, data):
 def _arrays(state, path):
     weights = {name: array for name, array in state.items() if name != _PARAMETER_NAMES}
     if not weights or not all(isinstance(array, np.ndarray) for array in weights.values()):
-        raise InputError(
-            f"checkpoint {path}: not a file of weights, as paddle.save(model.state_dict(), ...) writes them"
-        )
+        raise InputError(f"checkpoint {path}: not a file of weights as written by paddle.save(model.state_dict(), ...)")
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Losses, optimizers, learning-rate schedules and weight averaging, as a config names them."""
+"""Loss functions, optimizers, learning-rate schedules and weight averaging, as a config names them."""
 
 import math
 from collections.abc import Callable
@@ -10,34 +10,43 @@ import paddle.nn.functional as F
 
 from digits.config import Config
 
+_NEW_SHARE = 0.9  # share of the new weights when a fine-tuned network is averaged with the one it started from
 
-def make_loss(config: Config, counts: np.ndarray) -> Callable:
-    """What is minimized: a function of logits [N, C], targets [N, C] (probabilities) and labels int [N] -> scalar.
+
+def make_loss(config: Config, class_counts: np.ndarray) -> Callable[[paddle.Tensor, np.ndarray], paddle.Tensor]:
+    """Return the loss function: logits [N, C] and labels int [N] -> scalar.
+
+    Label C stands for "none of the classes": its target is the uniform distribution ("outlier exposure", Hendrycks et
+    al. 2019, section 3).
 
     Args:
-        config: the run's settings.
-        counts: int [C], images a class. With `class_weights: balanced` an image counts by the mean over the classes,
-            divided by that of its own; one whose label is C, of no class, counts 1.
+        config: `loss`, `label_smoothing` and `class_weights`; if `balanced`, an image's weight is the mean class count
+            divided by the count of its class. Images with label C have weight 1.
+        class_counts: int [C], training images per class.
     """
+    num_classes = len(class_counts)
+    targets = np.vstack([np.eye(num_classes), np.full(num_classes, 1 / num_classes)]).astype(np.float32)  # [C + 1, C]
+    targets = (1 - config.label_smoothing) * targets + config.label_smoothing / num_classes
     balanced = config.class_weights == "balanced"
     reduction = "none" if balanced else "mean"
-    weights = np.append(counts.mean() / np.maximum(counts, 1), 1).astype(np.float32)
+    weights = np.append(class_counts.mean() / np.maximum(class_counts, 1), 1).astype(np.float32)  # [C + 1]
 
-    def loss(logits, targets, labels):
+    def loss_function(logits, labels):
+        target = paddle.to_tensor(targets[labels])  # [N, C]
         if config.loss == "mse":
-            losses = F.mse_loss(F.softmax(logits), targets, reduction)
+            losses = F.mse_loss(F.softmax(logits), target, reduction)
         else:
-            losses = F.cross_entropy(logits, targets, soft_label=True, reduction=reduction)
+            losses = F.cross_entropy(logits, target, soft_label=True, reduction=reduction)
         return (losses.mean(1) * paddle.to_tensor(weights[labels])).mean() if balanced else losses
 
-    return loss
+    return loss_function
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.LRScheduler:
-    """The learning rate of each step: `config.learning_rate`, the peak, times a factor.
+    """Return the learning rate per step: the peak `config.learning_rate` times a factor.
 
-    `cosine` falls from 1 to 0 (Loshchilov and Hutter 2017); `one-cycle` rises from 0.1 for a quarter of the run, then
-    falls to 0 (Smith and Topin 2018), both along half a cosine.
+    `cosine` falls from 1 to 0 (Loshchilov and Hutter 2017). `one-cycle` rises from 0.1 during the first quarter of the
+    run, then falls to 0 (Smith and Topin 2018), both along half a cosine.
     """
     steps = config.epochs * steps_per_epoch
     rise = steps / 4
@@ -54,59 +63,65 @@ def make_schedule(config: Config, steps_per_epoch: int) -> paddle.optimizer.lr.L
     return paddle.optimizer.lr.LambdaDecay(config.learning_rate, factor)
 
 
-def make_optimizer(config: Config, schedule, model: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
-    """The update rule that the config names, over those of the model's parameters that are not frozen."""
-    rate = config.learning_rate if config.schedule == "constant" else schedule  # a scheduler costs at every step
-    learning = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
-    shared = {"learning_rate": rate, "parameters": learning, "weight_decay": config.weight_decay}
+def make_optimizer(config: Config, schedule, network: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
+    """Return the optimizer of the network's trainable parameters."""
+    rate = config.learning_rate if config.schedule == "constant" else schedule  # a scheduler costs time at every step
+    trainable = [parameter for parameter in network.parameters() if not parameter.stop_gradient]
+    shared = {"learning_rate": rate, "parameters": trainable, "weight_decay": config.weight_decay}
     if config.optimizer == "momentum":
         return paddle.optimizer.Momentum(momentum=config.momentum, **shared)
     if config.optimizer == "rmsprop":
         return paddle.optimizer.RMSProp(rho=config.momentum, **shared)
-    rule = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
-    return rule(beta1=config.momentum, beta2=config.beta2, **shared)
+    optimizer = {"adam": paddle.optimizer.Adam, "adamw": paddle.optimizer.AdamW}[config.optimizer]
+    return optimizer(beta1=config.momentum, beta2=config.beta2, **shared)
+
+
+def make_average(config: Config, network: paddle.nn.Layer) -> "WeightAverage":
+    """Return the weight average of a run; a fine-tuned network keeps a share of the weights it started from."""
+    return WeightAverage(network, config.ema_decay, _NEW_SHARE if config.fine_tune else 1.0)
 
 
 class WeightAverage:
-    """Averages of a model's weights and batch-norm statistics: over the steps, and with those it had at first.
+    """Averages a network's weights and batch-norm statistics over the steps, and with the initial ones.
 
     Args:
-        model: with the weights it starts from.
+        network: with its initial weights.
         decay: of the exponential moving average over the steps; 0 turns it off. It grows from 0.1 towards `decay`, so
-            that the first, random weights are soon forgotten.
-        share: of the new weights in the mean with the first ones; below 1 a fine-tuned network keeps more of what it
-            knew (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+            that the random initial weights are soon forgotten.
+        share: weight of the new parameters when interpolating with the initial ones; below 1, fine-tuning forgets less
+            (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
 
-    def __init__(self, model: paddle.nn.Layer, decay: float, share: float = 1.0):
+    def __init__(self, network: paddle.nn.Layer, decay: float, share: float = 1.0):
         self.decay, self.share = decay, share
         self.steps = 0
-        self.values = _copy(model) if decay else {}
-        self.first = _copy(model) if share < 1 else {}
+        self.values = _copy(network) if decay else {}
+        self.first = _copy(network) if share < 1 else {}
 
     @paddle.no_grad()
-    def update(self, model: paddle.nn.Layer) -> None:
+    def update(self, network: paddle.nn.Layer) -> None:
+        """Include the network's current weights."""
         if not self.decay:
             return
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in model.state_dict().items():
+        for name, tensor in network.state_dict().items():
             self.values[name].lerp_(tensor, 1 - decay)
 
     @contextmanager
-    def applied(self, model: paddle.nn.Layer):
-        """Within the block the model has the averaged weights."""
+    def applied(self, network: paddle.nn.Layer):
+        """Give the network the averaged weights within the block."""
         if not self.decay and not self.first:
             yield
             return
-        current = _copy(model)
+        current = _copy(network)
         averaged = self.values or current
         if self.first:
             averaged = {name: paddle.lerp(first, averaged[name], self.share) for name, first in self.first.items()}
-        model.set_state_dict(averaged)
+        network.set_state_dict(averaged)
         yield
-        model.set_state_dict(current)
+        network.set_state_dict(current)
 
 
-def _copy(model):
-    return {name: tensor.clone().detach() for name, tensor in model.state_dict().items()}
+def _copy(network):
+    return {name: tensor.clone().detach() for name, tensor in network.state_dict().items()}

@@ -1,69 +1,90 @@
-"""What a trained run is worth: which of its answers can be trusted, and, once, what it reaches on the test set."""
+"""What a run prints and saves at its start and at its end: settings, calibration, and, once, the test metrics."""
 
 import json
 from pathlib import Path
 
+import paddle
+
 from digits.config import Config
 from digits.data.image_files import input_batches
 from digits.data.splits import Dataset, has_class_folders, load_test
-from digits.evaluation import calibration, plots
+from digits.evaluation import calibration, plots, trust_report
 from digits.evaluation.calibration import Calibration
-from digits.evaluation.classifier import load_network
-from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score, softmax
+from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, format_spread, score, softmax
 from digits.files import replacing
 from digits.networks.checkpoint import load_checkpoint, save_meta
-from model import predict_logits
+from digits.networks.registry import count_parameters, load_network, predict_logits
+from digits.training.history import kept_epoch, overfit_epoch
+from digits.training.run_folder import MEANINGS_FILE, Run
 
-MEANINGS_FILE = Path("outputs") / "data.json"
+
+def announce(run: Run, network: paddle.nn.Layer) -> None:
+    """Print the settings that differ from the defaults, the device, the parameters and the run's folder."""
+    changed = run.config.changed()
+    width = max(map(len, changed), default=0)
+    print("settings that differ from the defaults:" if changed else "settings: the defaults")
+    for name, value in changed.items():
+        print(f"  {name:{width}}  {value}")
+    trained, parameters = count_parameters(network), count_parameters(network, frozen=True)
+    print(f"device: {paddle.device.get_device()}\nparameters: {parameters:,}", end="")
+    print(f", of which {trained:,} are trained" if trained < parameters else "")
+    print(f"run: {run.out}\n", flush=True)
 
 
-def calibrate(config: Config, sets: Dataset, out: Path) -> None:
-    """Find from which confidence on the kept epoch's answers are trusted; into `best.json`, printed and drawn.
+def report_run(run: Run, data: Dataset, history: list[dict]) -> None:
+    """Draw the curves, calibrate, and report the test set."""
+    config, out = run.config, run.out
+    overfit = overfit_epoch(history, config.patience)
+    plots.save(plots.curves(history, kept_epoch(history, config.keep), str(out), overfit), out / "curves.png")
+    if data.calibration:
+        calibrate(config, data, out)
+    report_test(config, data, out, run.limit)
+    if run.limit is None:
+        write_meanings(out)
 
-    A run that has its test figures keeps what they were measured by.
 
-    Args:
-        config: the run's settings.
-        sets: the images, of which val and calibration are used.
-        out: the run's folder.
+def calibrate(config: Config, data: Dataset, out: Path) -> None:
+    """Calibrate the kept epoch on val and the calibration images; save to `best.json`, print and draw.
+
+    A run that has its test metrics already keeps the calibration they were measured with.
     """
     best = load_checkpoint(out)
-    model, _ = load_network(best)
+    network, _ = load_network(best)
     if "test" not in best.meta["metrics"]:
-        val, held = (
-            (predict_logits(model, input_batches(images)), labels) for images, labels in (sets.val, sets.calibration)
+        val, held_out = (
+            (predict_logits(network, input_batches(images)), labels) for images, labels in (data.val, data.calibration)
         )
-        found = calibration.calibrate(val, held, config.trusted_level, config.max_error, config.delta)
-        trust = Calibration.read(found)
+        found = calibration.calibrate(val, held_out, config.trusted_level, config.max_error, config.delta)
         best.meta["calibration"] = found
+        trust = Calibration.load(best)
         best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
         save_meta(best.path, best.meta)
-        title = f"{out}: {len(held[1]):,} calibration images"
-        plots.save(plots.trust(*calibration.trust_curves(trust, *held), title), out / "trust.png")
-    print(f"\n{calibration.format_calibration(best.meta['calibration'])}")
-    print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
+        title = f"{out}: {len(held_out[1]):,} calibration images"
+        plots.save(plots.trust(*calibration.trust_curves(trust, *held_out), title), out / "trust.png")
+    print(f"\n{trust_report.format_calibration(best.meta['calibration'])}")
+    print(f"val: {trust_report.format_trust(best.meta['metrics']['val'])}")
 
 
-def report(config: Config, sets: Dataset, out: Path, limit: int | None = None) -> None:
-    """Measure the kept epoch on the test set, print it, and add it to `best.json`. Nothing else here reads test images.
+def report_test(config: Config, data: Dataset, out: Path, limit: int | None = None) -> None:
+    """Measure the kept epoch on the test set, once; print, and save to `best.json`. Only this reads test images.
 
-    Of class folders also which classes are taken for which, printed and drawn, and pictures read right and wrong. Where
-    there is no test set, that is of val. A run that has its figures keeps them.
+    For class folders also print and draw the confusion matrix, and draw sheets of right and wrong predictions. Val
+    stands in for a missing test set. A run that has its metrics already keeps them.
 
     Args:
         config: the run's settings.
-        sets: the images, of which val stands in for a test set that is not there.
+        data: the images.
         out: the run's folder.
-        limit: read no more test images than this.
+        limit: read at most this many test images.
     """
     best = load_checkpoint(out)
-    model, classes = load_network(best)
+    network, classes = load_network(best)
     metrics = best.meta["metrics"]
     if "test" not in metrics:
         test = load_test(config, limit)
-        images, labels = test or sets.val
-        logits = predict_logits(model, input_batches(images))
-        trust = Calibration.read(best.meta["calibration"]) if "calibration" in best.meta else None
+        images, labels = test or data.val
+        logits = predict_logits(network, input_batches(images))
+        trust = Calibration.load(best)
         measured = score(logits, labels, config.loss) | (calibration.measure(trust, logits, labels) if trust else {})
         if test:
             metrics["test"] = measured
@@ -71,33 +92,41 @@ def report(config: Config, sets: Dataset, out: Path, limit: int | None = None) -
             metrics |= {"val": measured, "test": None}
         if has_class_folders(config.data_dir):
             probs = trust.probs(logits) if trust else softmax(logits)
-            _show_answers(images, labels, probs, classes, f"{out}, {'test' if test else 'val'}", out)
+            _show_predictions(images, labels, probs, classes, f"{out}, {'test' if test else 'val'}", out)
         save_meta(best.path, best.meta)
-    tested = metrics["test"] is not None
     epoch = f"weights of epoch {best.meta['epoch']}"
-    said = f"test set, {epoch} (val: {metrics['val']['accuracy']:.2%})"
-    print(f"\n{said if tested else f'val, which has chosen the {epoch} (there is no test set)'}\n")
-    shown = metrics["test" if tested else "val"]
+    if metrics["test"]:
+        print(f"\ntest set, {epoch} (val: {metrics['val']['accuracy']:.2%})\n")
+    else:
+        print(f"\nvalidation set, also used to choose the {epoch} (no test set)\n")
+    shown = metrics["test"] or metrics["val"]
     print(format_report(shown, classes))
     if "coverage" in shown:
-        print(calibration.format_trust(shown))
+        print(trust_report.format_trust(shown))
 
 
-def _show_answers(images, labels, probs, classes, title, out):
-    """Cross table and costliest confusions, printed; the table, and sheets of right and wrong answers, into `out`."""
-    confusion = confusion_matrix(labels, probs.argmax(1), len(classes))
-    print(f"\n{format_confusions(confusion, classes)}")
-    plots.save(plots.confusion(confusion, classes, title), out / "confusion.png")
-    for name, figure in plots.answers(images, labels, probs, classes, title).items():
-        plots.save(figure, out / f"{name}.png")
+def report_seeds(runs: list[Run]) -> None:
+    """Print the metrics of each seed's run, with mean and standard deviation."""
+    metrics = [load_checkpoint(run.out).meta["metrics"] for run in runs]
+    part = "test" if all(row["test"] for row in metrics) else "val"
+    table = format_spread([run.config.seed for run in runs], [row[part] for row in metrics])
+    print(f"\n{runs[0].name} on {'the test set' if part == 'test' else 'val'}\n\n{table}")
 
 
 def write_meanings(out: Path) -> None:
-    """Write the numbers of the run's calibration, if it has one, to `outputs/data.json`, each with its meaning."""
+    """Write the numbers of the run's calibration, if it has one, each with its meaning, to `outputs/data.json`."""
     found = load_checkpoint(out).meta.get("calibration")
     if not found:
         return
     with replacing(MEANINGS_FILE) as temporary:
-        explained = {"checkpoint": str(out), **calibration.explain(found)}
+        explained = {"checkpoint": str(out), **trust_report.explain(found)}
         temporary.write_text(json.dumps(explained, indent=2) + "\n", encoding="utf-8")
     print(f"\nwhat these numbers mean: {MEANINGS_FILE}")
+
+
+def _show_predictions(images, labels, probs, classes, title, out):
+    confusion = confusion_matrix(labels, probs.argmax(1), len(classes))
+    print(f"\n{format_confusions(confusion, classes)}")
+    plots.save(plots.confusion(confusion, classes, title), out / "confusion.png")
+    for name, figure in plots.prediction_sheets(images, labels, probs, classes, title).items():
+        plots.save(figure, out / f"{name}.png")

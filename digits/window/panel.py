@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from digits.evaluation.calibration import LOW_CONFIDENCE
+from digits.evaluation.reading import Reading
 
 CANVAS = 448  # pixels, 16 for each of the network's 28
 WIDTH, HEIGHT = CANVAS + 384, CANVAS + 48
@@ -40,25 +40,6 @@ KEYS = (
 HINT = "left draws   \u00b7   right erases   \u00b7   0-9 saves as that digit   \u00b7   c clears   \u00b7   h help"
 
 
-@dataclass(frozen=True)
-class Digit:
-    """One figure on the canvas and its answer: `Segment` and `Prediction` in what the window needs of them."""
-
-    box: tuple[int, int, int, int]  # x, y, width, height
-    line: int  # of writing, from 0
-    seen: np.ndarray  # float32 [28, 28]
-    label: str
-    confidence: float
-    probs: np.ndarray  # float [num_classes]
-    trusted: bool | None  # None: the network was never calibrated
-    reason: str | None  # why it is not trusted
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the label is an answer at all; if not, it is only what comes nearest."""
-        return self.reason in (None, LOW_CONFIDENCE)
-
-
 @dataclass
 class View:
     """All that the window's picture depends on."""
@@ -69,15 +50,15 @@ class View:
     help: bool = False
     status: str = ""  # in place of the hint
     classes: Sequence[str] | None = None  # None while the model loads
-    digits: list[Digit] = field(default_factory=list)
+    digits: list[Reading] = field(default_factory=list)
 
 
-def least_sure(digits: list[Digit]) -> int:
+def least_sure(digits: list[Reading]) -> int:
     """The place of the digit that the whole number's trust hangs on: one that is none, else the least probable."""
-    return min(range(len(digits)), key=lambda place: (digits[place].is_read, digits[place].confidence))
+    return min(range(len(digits)), key=lambda place: (digits[place].is_answer, digits[place].confidence))
 
 
-def number(digits: list[Digit]) -> str:
+def number(digits: list[Reading]) -> str:
     """The labels side by side, a space between lines."""
     lines = itertools.groupby(digits, key=lambda digit: digit.line)
     return " ".join("".join(digit.label for digit in line) for _, line in lines)
@@ -119,7 +100,7 @@ def _draw_answer(frame, view):
     _text(frame, "the network sees", (_LEFT, 30), 13, _GRAY)
     _text(frame, "the answer", (_MIDDLE, 30), 13, _GRAY)
     digit = view.digits[least_sure(view.digits)] if view.digits else None
-    seen = np.zeros((28, 28), np.uint8) if digit is None else np.uint8(255 * digit.seen)
+    seen = np.zeros((28, 28), np.uint8) if digit is None else np.uint8(255 * digit.image)
     seen = cv2.resize(seen, (_SEEN, _SEEN), interpolation=cv2.INTER_NEAREST)
     frame[42 : 42 + _SEEN, _LEFT : _LEFT + _SEEN] = cv2.applyColorMap(seen, _INK[::-1])
     answer, words, color = _answer(view)
@@ -139,7 +120,7 @@ def _answer(view):
         return "\u2013", (), _GRAY
     digit = view.digits[least_sure(view.digits)]
     sure = f"{percent(digit.confidence)} sure"
-    if not digit.is_read:
+    if not digit.is_answer:
         return digit.reason, (f"the nearest is {digit.label},", percent(digit.confidence)), _BAD
     if digit.reason:
         return f"{number(view.digits)}?", (sure, digit.reason), _DOUBT

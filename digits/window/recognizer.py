@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import InputError, RunError
+from digits.evaluation.reading import Reading
 from digits.runtime import tune_cpu
-from digits.window.panel import Digit
 
 
 class Recognizer:
@@ -44,7 +44,7 @@ class Recognizer:
         self._process.kill()
         self._process.join()
 
-    def poll(self, seconds: float = 0) -> list[Digit] | None:
+    def poll(self, seconds: float = 0) -> list[Reading] | None:
         """The digits of the image sent, or None if they are not there yet.
 
         Raises:
@@ -83,14 +83,9 @@ def _answer(pipe, checkpoint, device):
         classifier.predict(np.zeros((1, 28, 28), np.float32))  # the first takes longer
         pipe.send(classifier.classes)
         while True:
-            pipe.send([_digit(figure, answer) for figure, answer in classifier.predict_figures(pipe.recv())])
+            pipe.send(classifier.read_figures(pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the window has closed
         return
     except (InputError, RunError, OSError) as error:
         with contextlib.suppress(OSError):
             pipe.send(error)
-
-
-def _digit(figure, answer):
-    place = figure.box, figure.line, figure.image
-    return Digit(*place, answer.label, answer.confidence, answer.probs, answer.trusted, answer.reason)

@@ -1,0 +1,58 @@
+"""The result of reading a picture, a figure on a page, or a drawing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Reasons why a prediction is not trusted
+LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
+NO_KNOWN_CLASS = "none of the classes"  # replaces NOT_A_DIGIT where the classes are not digits
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The prediction for one picture, one figure on a page, or one drawing.
+
+    Attributes:
+        label: the most probable class; None if the picture is blank or cannot be read.
+        confidence: the probability of `label`, in [0, 1].
+        probs: float [num_classes], the probability of each class.
+        trusted: whether the confidence is high enough to rely on; None if the network was never calibrated.
+        reason: why it is not trusted, one of the constants above; unless that is `LOW_CONFIDENCE`, the label is only
+            the nearest class.
+        image: the network's input: float32 [28, 28] in MNIST's form, ink bright, or a photo uint8 [S, S, 3].
+        path: the picture's file.
+        box: x, y, width, height in pixels, if the figure was found on a page.
+        line: the number of its line of writing on the page, from 0.
+        error: why the file cannot be read.
+    """
+
+    label: str | None = None
+    confidence: float | None = None
+    probs: np.ndarray | None = None
+    trusted: bool | None = None
+    reason: str | None = None
+    image: np.ndarray | None = None
+    path: str | None = None
+    box: tuple[int, int, int, int] | None = None
+    line: int | None = None
+    error: str | None = None
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the label is an answer, trusted or not; otherwise it is only the nearest class."""
+        return self.label is not None and self.reason in (None, LOW_CONFIDENCE)
+
+    def describe(self) -> str:
+        """Say it in words.
+
+        `7, 98.97% sure`; `7?, 61.20% sure: low confidence`; `not a digit; the nearest is 7, 41.02%`; `blank`.
+        """
+        if self.error:
+            return self.error
+        if self.label is None:
+            return self.reason
+        if not self.is_answer:
+            return f"{self.reason}; the nearest is {self.label}, {self.confidence:.2%}"
+        doubt, why = ("?", f": {self.reason}") if self.reason else ("", "")
+        return f"{self.label}{doubt}, {self.confidence:.2%} sure{why}"
