@@ -25,7 +25,7 @@ _TURNED = (2, 3, 4, 5, 6, 7, 9)  # digits that look different upside down
 
 
 def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw letters, signs, scribbles and shapes, corrupt digits, and generate noise, all in MNIST's form.
+    """Draw letters, signs, scribbles and shapes, corrupt digits, and generate noise, all in MNIST format.
 
     Args:
         images: uint8 [N, 28, 28], digits to corrupt, ink bright.

@@ -91,7 +91,7 @@ class Classifier:
         return Reading(path=str(path), image=image)
 
     def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
-        """Classify images float32 [N, 28, 28] in [0, 1] in MNIST's form, or photos uint8 [N, S, S, 3] in RGB."""
+        """Classify images float32 [N, 28, 28] in [0, 1] in MNIST format, or photos uint8 [N, S, S, 3] in RGB."""
         logits = self.logits(images)
         return self.decide(images, logits, self.probs(logits))
 
