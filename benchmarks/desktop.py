@@ -1,4 +1,4 @@
-"""A virtual screen for draw.py's window: Xvfb displays it, xdotool moves the mouse and presses keys."""
+"""A virtual display to test a window on: Xvfb shows it, xdotool drives its mouse and keyboard."""
 
 import contextlib
 import ctypes
@@ -13,18 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-SIZE = 1000, 700  # of the screen, in pixels
-PROGRAMS = {name: shutil.which(name) for name in ("Xvfb", "xdotool")}  # path, or None if not installed
-_START_LIMIT = 10  # seconds until a window that has not been painted counts as lost
+SIZE = 1000, 700
+PROGRAMS = {name: shutil.which(name) for name in ("Xvfb", "xdotool")}  # None: not installed; both are apt packages
 
 
 def _arc(x, y, width, height, start, end):
-    """Return points on an ellipse centered at x, y; the angles are in degrees, clockwise from the top."""
+    """Return points of an ellipse around x, y; angles in degrees, clockwise from the top."""
     angles = np.radians(np.linspace(start, end, 25))
     return [*zip(x + width / 2 * np.sin(angles), y - height / 2 * np.cos(angles), strict=True)]
 
 
-# The strokes of each digit, in a unit square
+# Strokes of digits in a unit square
 STROKES = {
     "0": [_arc(0.5, 0.5, 0.56, 0.84, 0, 360)],
     "1": [[(0.5, 0.1), (0.5, 0.9)]],
@@ -37,21 +36,25 @@ STROKES = {
 
 
 class Desktop:
-    """An X server without a window manager: windows open in the top left corner, keys go to the window under the mouse.
-
-    Attributes:
-        display: the server's name, such as `:1`.
-        environment: environment variables for programs on this screen.
-        lost: number of windows that were never painted.
-    """
+    """An X server without a window manager: windows open at the top left, keys go to the window under the pointer."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
         reading, writing = os.pipe()
+        size = f"{SIZE[0]}x{SIZE[1]}x24"
         self._server = subprocess.Popen(
             [
-                *("Xvfb", "-displayfd", str(writing), "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"),
-                *("-fbdir", self._folder.name, "-nolisten", "tcp", "-noreset"),
+                "Xvfb",
+                "-displayfd",
+                str(writing),
+                "-screen",
+                "0",
+                size,
+                "-fbdir",
+                self._folder.name,
+                "-nolisten",
+                "tcp",
+                "-noreset",
             ],
             pass_fds=[writing],
             stderr=subprocess.DEVNULL,
@@ -60,7 +63,7 @@ class Desktop:
         with open(reading) as number:
             self.display = f":{number.readline().strip()}"
         self.environment = {**os.environ, "DISPLAY": self.display}
-        self.lost = 0
+        self.lost = 0  # windows that were never painted
 
     def close(self) -> None:
         self._server.terminate()
@@ -68,17 +71,15 @@ class Desktop:
         self._folder.cleanup()
 
     def start(self, command: list, **options) -> tuple[subprocess.Popen, float]:
-        """Start a program and wait until its window is painted, or until it ends; return it and the seconds that took.
+        """Start a program and wait until its window is painted or it ends; returns the process and the seconds.
 
-        On a busy machine Qt sometimes loses the event that paints its window: then start the program again.
-
-        Raises:
-            RuntimeError: five times in a row, no window was painted.
+        Qt sometimes loses the event that paints its window, see window.py. Then the program is restarted, and `lost`
+        counts that.
         """
         for _ in range(5):
             started = time.perf_counter()
             process = subprocess.Popen(command, env=self.environment, **options)
-            while (seconds := time.perf_counter() - started) < _START_LIMIT:
+            while (seconds := time.perf_counter() - started) < 10:
                 if process.poll() is not None or self._is_painted():
                     return process, seconds
                 time.sleep(0.005)
@@ -88,7 +89,7 @@ class Desktop:
         raise RuntimeError(f"no window of {command} was painted")
 
     def _is_painted(self):
-        """Check whether the screen shows draw.py's canvas and panel."""
+        """Whether draw.py's canvas and panel are on the screen."""
         picture = self.picture()
         return picture[5, 5].min() == 255 and 240 < picture[5, 800].min() < 255
 
@@ -97,7 +98,7 @@ class Desktop:
         subprocess.run(["xdotool", *map(str, words)], env=self.environment, check=True)
 
     def draw(self, strokes: Iterable, box: tuple[float, float, float, float], button: int = 1) -> None:
-        """Scale strokes in a unit square, see `STROKES`, to `box` (x, y, width, height in pixels) and draw them."""
+        """Draw strokes in a unit square, as in `STROKES`, into `box`: x, y, width, height in pixels."""
         words = []
         for stroke in strokes:
             points = _dense(np.array(stroke) * box[2:] + box[:2])
@@ -109,15 +110,15 @@ class Desktop:
         self.do(*words)
 
     def picture(self) -> np.ndarray:
-        """Return the screen's content, uint8 [H, W, 3] BGR."""
+        """What is on the screen, uint8 [H, W, 3] BGR."""
         data = Path(self._folder.name, "Xvfb_screen0").read_bytes()
-        fields = np.frombuffer(data[:100], ">u4")  # the header of an X window dump, see XWDFile.h
-        header, width, height, row, colors = (int(fields[index]) for index in (0, 4, 5, 12, 19))
+        head = np.frombuffer(data[:100], ">u4")  # an X window dump: XWDFile.h
+        header, width, height, row, colors = (int(head[place]) for place in (0, 4, 5, 12, 19))
         pixels = np.frombuffer(data, np.uint8, row * height, header + 12 * colors)
         return pixels.reshape(height, row // 4, 4)[:, :width, :3]
 
     def press_close_button(self, title: str) -> None:
-        """Send a window the message that a window manager sends when the close button is pressed."""
+        """Send the window what a window manager sends when its close button is pressed."""
         search = ["xdotool", "search", "--name", f"^{title}$"]
         found = subprocess.run(search, env=self.environment, capture_output=True, text=True, check=True)
         x11 = ctypes.CDLL("libX11.so.6")
@@ -132,7 +133,7 @@ class Desktop:
 
 
 class _ClientMessage(ctypes.Structure):
-    """XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
+    """XClientMessageEvent of Xlib.h, as long as its XEvent."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -143,22 +144,22 @@ class _ClientMessage(ctypes.Structure):
         ("message_type", ctypes.c_ulong),
         ("format", ctypes.c_int),
         ("data", ctypes.c_long * 5),
-        ("padding", ctypes.c_long * 12),
+        ("rest", ctypes.c_long * 12),
     )
 
 
 @contextlib.contextmanager
 def desktop():
-    """Run a `Desktop` during a `with` block."""
-    screen = Desktop()
+    """A `Desktop` for the length of a block."""
+    opened = Desktop()
     try:
-        yield screen
+        yield opened
     finally:
-        screen.close()
+        opened.close()
 
 
 def _dense(points, step=9.0):
-    """Interpolate points [N, 2] so that neighbors are at most `step` pixels apart."""
+    """Points [n, 2] with others between them, at most `step` pixels apart."""
     parts = [points[:1]]
     for start, end in itertools.pairwise(points):
         count = max(1, int(np.ceil(np.linalg.norm(end - start) / step)))
