@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from digits.files import replacing, seal, unseal
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "shipped" / "extended"  # the default checkpoint
 
-_TRIES = 300  # to read a pair of files that a training is replacing, 10 ms apart
 _MAX_META_BYTES = 10_000_000  # of a checkpoint's JSON file
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
@@ -83,19 +81,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             file=sys.stderr,
         )
         return Checkpoint(path, read_weights(path), _TUTORIAL)
-    for _ in range(_TRIES):
-        meta = _read_meta(weights_path)
-        data = weights_path.read_bytes()
-        digest = _sha256(data)
-        for described in (meta, meta.get("previous") or {}):
-            if described.get("sha256") == digest:
-                described = {key: value for key, value in described.items() if key != "previous"}
-                return Checkpoint(weights_path, _arrays(_unpickle(weights_path, data), weights_path), described)
-        time.sleep(0.01)  # a training replaced the weights after the JSON file was read
-    raise InputError(
-        f"checkpoint {weights_path}: damaged or changed: its SHA-256 differs from the one in {meta_path.name}; "
-        "restore it, or train again"
-    )
+    data, meta = _read_pair(weights_path)
+    return Checkpoint(weights_path, _arrays(_unpickle(weights_path, data), weights_path), meta)
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -159,6 +146,23 @@ def _read(path):
     if not path.is_file():
         raise InputError(f"checkpoint {path}: no such file")
     return path.read_bytes()
+
+
+def _read_pair(weights_path):
+    """Read the weights and their description; read both again if a training replaced a file in between."""
+    last = None
+    while True:
+        meta, data = _read_meta(weights_path), weights_path.read_bytes()
+        digest = _sha256(data)
+        for described in (meta, meta.get("previous")):
+            if isinstance(described, dict) and described.get("sha256") == digest:
+                return data, {key: value for key, value in described.items() if key != "previous"}
+        if (meta, digest) == last:
+            raise InputError(
+                f"checkpoint {weights_path}: damaged or changed: its SHA-256 differs from the one in "
+                f"{weights_path.with_suffix('.json').name}; restore it, or train again"
+            )
+        last = meta, digest
 
 
 def _previous(weights_path):
