@@ -32,7 +32,7 @@ pictures: .venv/installed ## redraw the pictures in docs/; the one of the window
 	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
 	$(PY) predict.py docs/page.jpg --many --show
 	$(PY) -c 'import cv2; cv2.imwrite("docs/page_digits.jpg", cv2.imread("outputs/page_digits.png"))'
-	$(PY) tests/window_picture.py docs/window.png
+	$(PY) -m tests.window_picture docs/window.png
 
 clean: ## remove .venv/ and outputs/, keep checkpoints
 	rm -rf .venv outputs

@@ -14,12 +14,17 @@ class LeNet(nn.Layer):
     Args:
         num_classes: number of logits.
         activation: `"relu"`, or `"sigmoid"` for the tutorial's forward pass.
+
+    Raises:
+        ValueError: the activation is unknown.
     """
 
     input_shape = (1, 28, 28)  # channels, height, width
 
     def __init__(self, num_classes: int = 10, activation: str = "relu"):
         super().__init__()
+        if activation not in ("relu", "sigmoid"):
+            raise ValueError(f"activation '{activation}' is not known; choose relu or sigmoid")
         self.activation = activation
         self.conv1 = ConvPool2D(1, 6, kernel_size=5)
         self.conv2 = ConvPool2D(6, 16, kernel_size=5)

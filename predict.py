@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.mnist import find_images
+from digits.data.folders import find_images
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, write_csv
@@ -115,7 +115,7 @@ def as_json(reading: Reading, names: tuple[str, ...], classes: list[str]) -> dic
 
 
 def page_as_json(page: list[Reading], classes: list[str]) -> dict:
-    names = ("box", "line", "label", "confidence", "trusted", "reason")
+    names = ("box", "line", "label", "confidence", "probs", "trusted", "reason")
     figures = [as_json(reading, names, classes) for reading in page if reading.label is not None]
     return {"path": page[0].path, "error": page[0].error, "figures": figures}
 
@@ -125,22 +125,22 @@ def print_json(rows: list[dict]) -> None:
 
 
 def show(readings: list[Reading], classes: list[str]) -> None:
-    from digits.evaluation import plots  # imports matplotlib
+    from digits.evaluation import prediction_plots as plots  # imports matplotlib
 
-    for reading, name in zip(readings, plots.file_names([reading.path for reading in readings]), strict=True):
+    for reading, name in zip(readings, plots.unique_names([reading.path for reading in readings]), strict=True):
         if reading.image is not None:
             picture = plots.read_rgb(reading.path)
             figure = plots.prediction(picture, reading.image, reading.probs, classes, reading.describe())
-            plots.save_and_say(figure, f"{name}_prediction.png")
+            plots.save_output(figure, f"{name}_prediction.png")
 
 
 def show_pages(pages: list[list[Reading]]) -> None:
-    from digits.evaluation import plots
+    from digits.evaluation import prediction_plots as plots
 
-    for page, name in zip(pages, plots.file_names([page[0].path for page in pages]), strict=True):
+    for page, name in zip(pages, plots.unique_names([page[0].path for page in pages]), strict=True):
         if page[0].label is not None:
             boxes, marks = [reading.box for reading in page], [mark(reading) for reading in page]
-            plots.save_and_say(plots.page(plots.read_rgb(page[0].path), boxes, marks), f"{name}_digits.png")
+            plots.save_output(plots.page(plots.read_rgb(page[0].path), boxes, marks), f"{name}_digits.png")
 
 
 def parse(argv: list[str] | None):

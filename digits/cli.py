@@ -41,8 +41,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `", did you mean 'x'?"` for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    """Return `", did you mean 'x'?"` for the known word that `word` begins or resembles, or an empty string."""
+    known = list(known)
+    completions = sorted((name for name in known if word and name.startswith(word)), key=len)
+    close = completions or difflib.get_close_matches(word, known, n=1)
     return f", did you mean '{close[0]}'?" if close else ""
 
 

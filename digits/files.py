@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written under a temporary name, then renamed."""
+"""Write files so that they are complete or absent, check paths to write to, and locate the project's own files."""
 
 import contextlib
 import csv
@@ -84,7 +84,8 @@ def output_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a file")
-    output_folder(path.parent)
+    if path.is_file() or not path.exists():  # a pipe or a device needs no folder: few users may write to /dev
+        output_folder(path.parent)
     return path
 
 
@@ -111,6 +112,13 @@ def output_folder(path: str | Path) -> Path:
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: cannot write to this folder")
     return path
+
+
+def project_path(name: str) -> Path:
+    """Locate a file or folder of this project: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parent
+    installed = package / name
+    return installed if installed.exists() else package.parent / name
 
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict]) -> None:

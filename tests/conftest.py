@@ -16,8 +16,8 @@ import train
 from digits.cli import exit_status
 from digits.config import Config
 from digits.data import splits
-from digits.data.mnist import CLASSES, load_mnist, split
-from digits.data.splits import Dataset
+from digits.data.mnist import CLASSES, load_mnist
+from digits.data.splits import Dataset, split
 from digits.networks.checkpoint import load_checkpoint, read_state
 from digits.training.checkpointer import Checkpointer
 from digits.training.run_folder import Run

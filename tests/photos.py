@@ -1,4 +1,4 @@
-"""Draws photos for the tests: a digit of MNIST in some color, light on dark or the reverse, and folders of such."""
+"""Synthetic photos for tests: colored digits of MNIST, light on dark or the reverse, in class folders."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def draw_photo(digit: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A digit as if photographed; `digit` uint8 [28, 28], ink bright, the photo uint8 BGR [size, size, 3]."""
-    ground, ink = rng.uniform(0, 90, 3), rng.uniform(150, 255, 3)
-    photo = ground + cv2.resize(rng.normal(0, 15, (4, 4, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
+    """Draw a digit, uint8 [28, 28] with bright ink, as a photo, uint8 BGR [size, size, 3]."""
+    background, ink = rng.uniform(0, 90, 3), rng.uniform(150, 255, 3)
+    photo = background + cv2.resize(rng.normal(0, 15, (4, 4, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
     side = int(size * rng.uniform(0.8, 1.0))
     x, y = rng.integers(0, size - side + 1, 2)
     place = photo[y : y + side, x : x + side]
@@ -19,7 +19,7 @@ def draw_photo(digit: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
 
 
 def write_photos(folder: Path, images, labels, count: int, digits: str, size: int, seed: int) -> None:
-    """Write `count` photos of each of the digits to `folder/<digit>/0000.png` and on."""
+    """Write `count` photos of each digit in `digits` to `folder/<digit>/0000.png`, `0001.png`, ..."""
     rng = np.random.default_rng(seed)
     for name in digits:
         (folder / name).mkdir(parents=True)

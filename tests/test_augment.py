@@ -1,4 +1,4 @@
-"""Augmentation: what moves, how far, and that chance is in the caller's hand."""
+"""Augmentation: each amount has the stated effect, and the caller's generator decides everything."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from digits.data.augment import augment
 
 
 def dot(x, y):
-    """One image, black but for a bright 3x3 dot at column x, row y."""
+    """One black image with a bright 3x3 dot at column x, row y."""
     image = np.zeros((1, 28, 28), np.uint8)
     image[0, y - 1 : y + 2, x - 1 : x + 2] = 255
     return image
 
 
 def center(image):
-    """Center of mass (x, y)."""
+    """The center of mass (x, y)."""
     total = image.sum()
     return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
 
@@ -23,24 +23,24 @@ def augmented(image, count=400, **amounts):
     return augment(np.repeat(image, count, axis=0), np.random.default_rng(0), **amounts)
 
 
-def test_no_amounts_change_nothing():
+def test_without_amounts_images_are_unchanged():
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
     np.testing.assert_array_equal(augment(images, np.random.default_rng(1)), images)
 
 
-def test_a_tiny_amount_changes_next_to_nothing():
+def test_a_tiny_amount_changes_almost_nothing():
     image = dot(9, 17)
     np.testing.assert_allclose(augmented(image, 1, rotation=1e-6)[0], image[0], atol=1)
 
 
-def test_shift_moves_by_up_to_its_amount_on_each_axis_alone():
+def test_shift_moves_each_axis_independently_by_up_to_its_amount():
     moved = np.array([center(image) for image in augmented(dot(14, 14), shift=3)]) - 14
     assert np.abs(moved).max() <= 3.05
     assert np.abs(moved).max(0).min() > 2.8
     assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
 
 
-def test_rotation_keeps_the_distance_to_the_centre_and_spans_its_angles():
+def test_rotation_keeps_the_distance_to_the_center_and_spans_its_angles():
     x, y = np.array([center(image) for image in augmented(dot(22, 13), rotation=30)]).T - 13.5
     angle = np.degrees(np.arctan2(y, x))
     start = np.degrees(np.arctan2(-0.5, 8.5))
@@ -55,14 +55,14 @@ def test_scale_multiplies_the_distance_to_the_center():
     assert x.min() / 6.5 == pytest.approx(0.8, abs=0.03)
 
 
-def test_shear_moves_x_in_proportion_to_y_and_y_not_at_all():
+def test_shear_moves_x_in_proportion_to_y_and_leaves_y():
     x, y = np.array([center(image) for image in augmented(dot(14, 20), shear=0.3)]).T - 13.5
     np.testing.assert_allclose(y, 6.5, atol=0.1)
     assert x.max() - x.min() == pytest.approx(2 * 0.3 * 6.5, abs=0.2)
 
 
-def test_aspect_widens_what_it_flattens():
-    """A dot on each axis moves out on the one as it moves in on the other."""
+def test_aspect_widens_and_flattens_by_the_same_factor():
+    """A dot on the x axis moves out as a dot on the y axis moves in."""
     x = np.array([center(image)[0] for image in augmented(dot(20, 14), aspect=0.3)]) - 13.5
     y = np.array([center(image)[1] for image in augmented(dot(14, 20), aspect=0.3)]) - 13.5
     np.testing.assert_allclose(x * y, 6.5**2, rtol=0.03)
@@ -70,7 +70,7 @@ def test_aspect_widens_what_it_flattens():
     assert (x / y).min() == pytest.approx(0.7, abs=0.03)
 
 
-def test_elastic_moves_each_place_on_its_own_and_no_further_than_its_amount():
+def test_elastic_moves_distant_points_independently_and_by_up_to_its_amount():
     left = np.array([center(image) for image in augmented(dot(6, 14), elastic=3)]) - (6, 14)
     right = np.array([center(image) for image in augmented(dot(22, 14), elastic=3)]) - (22, 14)
     for moved in (left, right):
@@ -80,7 +80,7 @@ def test_elastic_moves_each_place_on_its_own_and_no_further_than_its_amount():
 
 
 def test_elastic_is_smooth():
-    """A straight line stays one piece."""
+    """A straight line stays in one piece."""
     line = np.zeros((1, 28, 28), np.uint8)
     line[0, 3:25, 13:15] = 255
     for image in augmented(line, 100, elastic=4):
@@ -96,39 +96,39 @@ def test_stroke_changes_the_width_by_up_to_its_amount():
     assert widths.mean() == pytest.approx(4, abs=0.1)
 
 
-def test_strokes_of_one_image_do_not_reach_into_the_next():
+def test_strokes_do_not_reach_into_the_next_image():
     pair = np.zeros((2, 28, 28), np.uint8)
     pair[0, -1], pair[1, 14] = 255, 255
     for seed in range(20):
         assert augment(pair, np.random.default_rng(seed), stroke=2)[1, :10].max() == 0
 
 
-def test_black_comes_in_from_outside():
+def test_pixels_from_outside_are_black():
     white = np.full((1, 28, 28), 255, np.uint8)
     assert augmented(white, 50, shift=5).min() == 0
 
 
-def test_the_same_generator_state_gives_the_same_batch_and_each_image_its_own_change():
+def test_the_generator_decides_the_batch_and_each_image_is_changed_differently():
     images = np.repeat(dot(14, 8), 5, axis=0)
     first, second = (augment(images, np.random.default_rng(7), rotation=15, shift=2) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert len({image.tobytes() for image in first}) == 5
 
 
-def test_batches_beyond_what_one_opencv_call_takes():
+def test_batches_may_be_taller_than_opencvs_limit():
     images = np.repeat(dot(14, 14), 2500, axis=0)
     changed = augment(images, np.random.default_rng(0), shift=1)
     assert changed.shape == images.shape
     assert (changed.reshape(2500, -1).max(1) > 100).all()
 
 
-def test_edges_grow_softer_and_harder_and_the_stroke_keeps_its_place():
+def test_edges_become_softer_and_harder_and_the_stroke_stays_in_place():
     line = np.zeros((1, 28, 28), np.uint8)
     line[0, :, 10:14] = 255
     line[0, :, [9, 14]] = 100
     changed = augmented(line, edges=1)[:, 14].astype(int)
     grays = ((changed > 10) & (changed < 245)).sum(1)
-    assert grays.min() == 2  # the harder stay at the middle gray, where an edge is
+    assert grays.min() == 2  # hardened edges stay at gray level 100
     assert grays.max() >= 4
     assert (changed[:, 8] > 10).any()
     assert (changed[:, 11:13] > 200).all()
@@ -136,15 +136,15 @@ def test_edges_grow_softer_and_harder_and_the_stroke_keeps_its_place():
     assert (np.abs((changed * np.arange(28)).sum(1) / changed.sum(1) - 11.5) < 0.01).all()
 
 
-def test_harder_edges_are_black_and_white():
+def test_the_hardest_edges_are_almost_black_and_white():
     ramp = np.linspace(0, 255, 28).astype(np.uint8) * np.ones((1, 28, 1), np.uint8)
     inner = augmented(ramp, edges=1)[:, 14, 4:-4].astype(int)
     steps = np.abs(np.diff(inner)).max(1)
-    assert steps.max() > 60  # the plain ramp has steps of 9 or 10
+    assert steps.max() > 60  # the ramp itself has steps of 9 or 10
     assert np.median(steps) < 30
 
 
-def test_cut_clears_up_to_its_amount_at_one_side_and_leaves_half_whole():
+def test_cut_clears_up_to_its_amount_at_one_side_of_at_most_half_the_images():
     square = np.zeros((1, 28, 28), np.uint8)
     square[0, 8:20, 8:20] = 255
     cut = augmented(square, count=2000, cut=3)

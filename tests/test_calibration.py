@@ -1,29 +1,36 @@
-"""Trust: known truths are recovered, bounds agree with tables, and the guarantee holds as often as it says."""
+"""Calibration recovers known temperatures, bounds agree with tables, and the guarantee holds as often as stated."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import beta
 
-from digits.evaluation import calibration
+from digits.cli import InputError
 from digits.evaluation.calibration import (
     Calibration,
-    binomial_upper_bound,
     calibrate,
     expected_calibration_error,
     fit_temperature,
-    guaranteed_threshold,
-    interval_threshold,
     measure,
     reliability,
 )
 from digits.evaluation.metrics import softmax
+from digits.evaluation.thresholds import binomial_upper_bound, guaranteed_threshold, interval_threshold
+from digits.evaluation.trust_report import MEANINGS, explain, format_calibration
+from digits.networks.checkpoint import Checkpoint
 
 
-def sampled(count, temperature, rng, spread=3):
-    """Logits whose softmax at `temperature` is the true distribution of their labels."""
+def sample(count, temperature, rng, spread=3):
+    """Logits, and labels drawn from their softmax at `temperature`."""
     logits = rng.normal(0, spread, (count, 10))
     draw = softmax(logits).cumsum(1) > rng.random((count, 1))
     return temperature * logits, draw.argmax(1)
+
+
+def load(found):
+    """The calibration of a checkpoint whose JSON file holds `found`."""
+    return Calibration.load(Checkpoint(Path("best.pdparams"), {}, {"calibration": found}))
 
 
 # The exact binomial bound
@@ -32,7 +39,7 @@ def sampled(count, temperature, rng, spread=3):
 @pytest.mark.parametrize(
     ("errors", "count", "expected"),
     [
-        # Upper 95 % one-sided limits, from tables of exact binomial limits (Natrella 1963, table A-23, and others)
+        # One-sided upper 95 % limits, from tables of exact binomial limits (Natrella 1963, table A-23, and others)
         (0, 10, 0.2589),
         (1, 10, 0.3942),
         (2, 10, 0.5069),
@@ -58,7 +65,7 @@ def test_the_bound_agrees_with_the_beta_distribution():
         assert binomial_upper_bound(errors, count, delta) == pytest.approx(expected, abs=1e-9)
 
 
-def test_no_image_or_no_right_answer_bounds_nothing():
+def test_the_bound_is_1_without_images_or_without_a_correct_prediction():
     assert binomial_upper_bound(0, 0, 0.05) == 1
     assert binomial_upper_bound(7, 7, 0.05) == 1
 
@@ -67,37 +74,36 @@ def test_no_image_or_no_right_answer_bounds_nothing():
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_the_temperature_is_recovered(temperature):
-    logits, labels = sampled(20_000, temperature, np.random.default_rng(1))
+def test_a_known_temperature_is_recovered(temperature):
+    logits, labels = sample(20_000, temperature, np.random.default_rng(1))
     assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.04)
 
 
-def test_few_images_move_the_temperature_little():
+def test_few_images_hardly_move_the_temperature():
     fits = [
-        [fit_temperature(*sampled(count, 2.5, np.random.default_rng(seed))) for seed in range(20)]
-        for count in (10, 300)
+        [fit_temperature(*sample(count, 2.5, np.random.default_rng(seed))) for seed in range(20)] for count in (10, 300)
     ]
     assert 1 < np.mean(fits[0]) < 1.3 < np.mean(fits[1]) < 2.5
     assert np.std(fits[0]) < 0.1
 
 
-def test_the_right_temperature_takes_the_calibration_error_away():
-    logits, labels = sampled(20_000, 3.0, np.random.default_rng(2))
-    right = logits.argmax(1) == labels
-    before = expected_calibration_error(softmax(logits).max(1), right)
-    after = expected_calibration_error(softmax(logits / fit_temperature(logits, labels)).max(1), right)
+def test_the_fitted_temperature_removes_the_calibration_error():
+    logits, labels = sample(20_000, 3.0, np.random.default_rng(2))
+    correct = logits.argmax(1) == labels
+    before = expected_calibration_error(softmax(logits).max(1), correct)
+    after = expected_calibration_error(softmax(logits / fit_temperature(logits, labels)).max(1), correct)
     assert before > 0.1
     assert after < 0.015
 
 
-def test_calibration_error_of_a_worked_example():
+def test_expected_calibration_error_of_a_worked_example():
     confidences = np.array([0.95, 0.95, 0.95, 0.95, 0.5, 0.5])
-    right = np.array([True, True, True, False, True, False])
-    assert expected_calibration_error(confidences, right) == pytest.approx((4 * 0.20 + 2 * 0.0) / 6)
-    assert [bin["images"] for bin in reliability(confidences, right)] == [2, 4]
+    correct = np.array([True, True, True, False, True, False])
+    assert expected_calibration_error(confidences, correct) == pytest.approx((4 * 0.20 + 2 * 0.0) / 6)
+    assert [row["images"] for row in reliability(confidences, correct)] == [2, 4]
 
 
-def test_a_confidence_of_one_has_a_bin():
+def test_a_confidence_of_1_falls_into_the_last_bin():
     assert reliability(np.array([1.0, 0.0]), np.array([True, False]))[-1] == {
         "images": 1,
         "confidence": 1.0,
@@ -105,25 +111,25 @@ def test_a_confidence_of_one_has_a_bin():
     }
 
 
-# The threshold in the sense of an interval
+# The interval threshold
 
 
-def test_the_interval_holds_the_next_right_answer_as_often_as_it_says():
+def test_the_interval_contains_the_next_correct_prediction_as_often_as_stated():
     rng = np.random.default_rng(3)
     inside = [rng.random() >= interval_threshold(rng.random(39), 0.95) for _ in range(20_000)]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.005)  # k = floor(40 * 0.05) = 2 of 39: exactly 0.95
 
 
-def test_the_interval_is_the_quantile_of_many_and_everything_for_few():
+def test_the_interval_starts_at_the_quantile_of_many_confidences_and_at_0_for_few():
     assert interval_threshold(np.random.default_rng(4).random(100_000), 0.9) == pytest.approx(0.1, abs=0.005)
     assert interval_threshold(np.array([0.9, 0.99]), 0.95) == 0
 
 
-# The threshold with a guarantee
+# The guaranteed threshold
 
 
-def drawn(count, rng):
-    """Confidences and answers of a net whose answers with confidence c are wrong with probability (1 - c) / 2."""
+def sample_predictions(count, rng):
+    """Confidences, and which predictions are correct; with confidence c they are wrong with probability (1 - c) / 2."""
     confidences = rng.random(count)
     return confidences, rng.random(count) >= (1 - confidences) / 2
 
@@ -132,21 +138,21 @@ def true_error(threshold):
     return (1 - threshold) / 4
 
 
-THRESHOLDS = np.linspace(0, 0.9, 91)  # the strictest leaves enough to judge by
+THRESHOLDS = np.linspace(0, 0.9, 91)  # the strictest accepts enough images to pass
 
 
-def test_the_guaranteed_threshold_comes_to_the_true_one_from_above():
-    confidences, right = drawn(200_000, np.random.default_rng(5))
-    found = guaranteed_threshold(confidences, right, THRESHOLDS, 0.05, 0.05)
+def test_the_guaranteed_threshold_approaches_the_true_one_from_above():
+    confidences, correct = sample_predictions(200_000, np.random.default_rng(5))
+    found = guaranteed_threshold(confidences, correct, THRESHOLDS, 0.05, 0.05)
     assert 0.8 <= found <= 0.83  # (1 - 0.8) / 4 = 0.05
 
 
-def test_the_guarantee_holds_with_its_probability():
-    """Of 1,000 calibrations on 1,500 images no more than the share delta may break the promise (and some do)."""
+def test_the_guarantee_holds_with_its_stated_probability():
+    """At most the share delta of 1,000 calibrations on 1,500 images may break the guarantee (and some do)."""
     rng = np.random.default_rng(6)
     delta, broken = 0.1, 0
     for _ in range(1000):
-        found = guaranteed_threshold(*drawn(1500, rng), THRESHOLDS, 0.1, delta)
+        found = guaranteed_threshold(*sample_predictions(1500, rng), THRESHOLDS, 0.1, delta)
         broken += found is not None and true_error(found) > 0.1
     assert 0.005 < broken / 1000 <= delta + 3 * np.sqrt(delta * (1 - delta) / 1000)
 
@@ -158,24 +164,33 @@ def test_too_few_images_guarantee_nothing():
 
 def test_testing_stops_at_the_first_threshold_that_fails():
     confidences = np.repeat([0.9, 0.8, 0.7], [2000, 100, 100_000])
-    right = confidences != 0.8
-    assert guaranteed_threshold(confidences, right, np.array([0.7, 0.8, 0.9]), 0.01, 0.05) == 0.9
+    correct = confidences != 0.8
+    assert guaranteed_threshold(confidences, correct, np.array([0.7, 0.8, 0.9]), 0.01, 0.05) == 0.9
 
 
-# All of it together
+# The whole calibration
 
 
 @pytest.fixture(scope="module")
 def parts():
     rng = np.random.default_rng(7)
-    return [(8 * logits, labels) for logits, labels in (sampled(6000, 1, rng, spread=8) for _ in range(3))]
+    return [(8 * logits, labels) for logits, labels in (sample(6000, 1, rng, spread=8) for _ in range(3))]
 
 
-def test_each_number_has_a_meaning_and_can_be_read_back(parts):
-    found = calibrate(parts[0], parts[1])
-    assert found.keys() == calibration.MEANINGS.keys()
-    assert Calibration.read(found).temperature == found["temperature"] == pytest.approx(8, rel=0.15)
-    assert calibration.explain(found)["delta"] == {"value": 0.05, "meaning": calibration.MEANINGS["delta"]}
+@pytest.fixture(scope="module")
+def found(parts):
+    return calibrate(parts[0], parts[1])
+
+
+def test_each_number_has_a_meaning_and_can_be_loaded(found):
+    assert found.keys() == MEANINGS.keys()
+    assert load(found).temperature == found["temperature"] == pytest.approx(8, rel=0.15)
+    assert explain(found)["delta"] == {"value": 0.05, "meaning": MEANINGS["delta"]}
+
+
+def test_a_checkpoint_without_a_calibration_has_none():
+    assert load({}) is None
+    assert Calibration.load(Checkpoint(Path("best.pdparams"), {}, {})) is None
 
 
 @pytest.mark.parametrize(
@@ -191,47 +206,47 @@ def test_each_number_has_a_meaning_and_can_be_read_back(parts):
         {"guaranteed_threshold": float("nan")},
     ],
 )
-def test_what_is_no_calibration_is_refused(parts, broken):
-    found = calibrate(parts[0], parts[1])
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        Calibration.read({**found, **broken})
-    del found[next(iter(broken))]
-    with pytest.raises(KeyError):
-        Calibration.read(found)
+def test_a_broken_calibration_is_refused(found, broken):
+    with pytest.raises(InputError, match=r"best\.pdparams: its calibration is not complete"):
+        load({**found, **broken})
+    name = next(iter(broken))
+    with pytest.raises(InputError, match="not complete"):
+        load({other: value for other, value in found.items() if other != name})
 
 
-def test_ninety_nine_percent_of_other_digits_pass_as_digits(parts):
-    trust = Calibration.read(calibrate(parts[0], parts[1]))
+def test_ninety_nine_percent_of_new_digits_pass_as_digits(parts, found):
+    trust = load(found)
     assert trust.in_classes(parts[0][0]).mean() >= 0.99
     assert trust.in_classes(parts[2][0]).mean() == pytest.approx(0.99, abs=0.004)
 
 
-def test_what_is_accepted_keeps_the_promise_on_fresh_images(parts):
-    trust = Calibration.read(calibrate(parts[0], parts[1], max_error=0.05))
+def test_the_accepted_predictions_keep_the_guarantee_on_fresh_images(parts):
+    trust = load(calibrate(parts[0], parts[1], max_error=0.05))
     on_fresh = measure(trust, *parts[2])
     assert on_fresh["coverage"] > 0.2
     assert on_fresh["accepted_error"] <= 0.05
 
 
-def test_a_network_that_is_often_wrong_is_trusted_where_it_is_sure(parts):
-    right = parts[0][0].argmax(1) == parts[0][1]
-    assert right.mean() < 0.9
-    trust = Calibration.read(calibrate(parts[0], parts[1], max_error=0.01))
+def test_a_network_that_is_often_wrong_is_trusted_where_its_confidence_is_high(parts):
+    correct = parts[0][0].argmax(1) == parts[0][1]
+    assert correct.mean() < 0.9
+    trust = load(calibrate(parts[0], parts[1], max_error=0.01))
     on_fresh = measure(trust, *parts[2])
     assert 0.25 < on_fresh["coverage"] < 0.75
     assert on_fresh["accepted_error"] <= 0.01
 
 
-def test_where_nothing_can_be_promised_nothing_is_accepted(parts):
+def test_without_a_guarantee_no_prediction_is_accepted(parts):
     few = [(logits[:300], labels[:300]) for logits, labels in parts]
-    found = calibrate(few[0], few[1])
+    found = calibrate(*few[:2])
     assert found["guaranteed_threshold"] is None
     assert (found["coverage"], found["accepted_error"]) == (0, None)
-    assert not Calibration.read(found).accepts(parts[2][0]).any()
-    assert "nothing is trusted" in calibration.format_calibration(found)
+    assert not load(found).accepts(parts[2][0]).any()
+    assert "no prediction is trusted" in format_calibration(found)
 
 
-def test_no_choice_depends_on_the_labels_of_the_calibration_part_but_the_thresholds(parts):
-    found, other = calibrate(parts[0], parts[1]), calibrate(parts[0], (parts[1][0], np.roll(parts[1][1], 1)))
+def test_only_the_thresholds_depend_on_the_labels_of_the_calibration_images(parts, found):
+    logits, labels = parts[1]
+    other = calibrate(parts[0], (logits, np.roll(labels, 1)))
     for name in ("temperature", "digit_level"):
         assert found[name] == other[name]

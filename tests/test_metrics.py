@@ -1,4 +1,4 @@
-"""Metrics, against scikit-learn."""
+"""Metrics agree with scikit-learn, and tables are aligned."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ from digits.evaluation.metrics import (
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_agrees_with_scikit_learn_also_where_classes_are_empty(seed):
+def test_metrics_agree_with_scikit_learn_even_for_empty_classes(seed):
     rng = np.random.default_rng(seed)
     classes = rng.integers(2, 12)
-    labels = rng.integers(0, rng.integers(1, classes + 1), rng.integers(1, 300))  # some classes never true
+    labels = rng.integers(0, rng.integers(1, classes + 1), rng.integers(1, 300))  # some classes never occur
     preds = np.where(rng.random(len(labels)) < 0.6, labels, rng.integers(0, classes, len(labels)))
     names = np.arange(classes)
 
@@ -33,14 +33,14 @@ def test_agrees_with_scikit_learn_also_where_classes_are_empty(seed):
         np.testing.assert_allclose([row[key] for row in ours["per_class"]], expected, rtol=1e-12)
     assert ours["accuracy"] == pytest.approx(sklearn.accuracy_score(labels, preds))
     for key in ("precision", "recall"):
-        score = getattr(sklearn, f"{key}_score")(labels, preds, average="macro", zero_division=0)
-        assert ours[key] == pytest.approx(score)
+        expected = getattr(sklearn, f"{key}_score")(labels, preds, average="macro", zero_division=0)
+        assert ours[key] == pytest.approx(expected)
     assert ours["macro_f1"] == pytest.approx(sklearn.f1_score(labels, preds, average="macro", zero_division=0))
     assert ours["macro_f1"] <= ours["f1"] + 1e-12
     assert ours["images"] == len(labels)
 
 
-def test_the_squared_error_of_a_worked_example():
+def test_mean_squared_error_of_a_worked_example():
     logits, labels = np.log([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]]), np.array([0, 1])
     expected = (0.3**2 + 0.2**2 + 0.1**2 + 0.5**2 + 0.75**2 + 0.25**2) / 6
     assert mean_squared_error(logits, labels) == pytest.approx(expected)
@@ -48,25 +48,25 @@ def test_the_squared_error_of_a_worked_example():
     assert score(logits, labels)["loss"] == pytest.approx(cross_entropy(logits, labels))
 
 
-def test_a_worked_example():
+def test_summary_of_a_worked_example():
     ours = summarize(np.array([[8, 2], [1, 9]]))
     assert ours["accuracy"] == pytest.approx(17 / 20)
     assert ours["precision"] == pytest.approx((8 / 9 + 9 / 11) / 2)
     assert ours["per_class"][1]["recall"] == pytest.approx(9 / 10)
 
 
-def test_classes_that_do_not_occur_are_no_part_of_the_means():
+def test_classes_that_do_not_occur_are_left_out_of_the_means():
     assert summarize(np.diag([0, 3, 0, 4]))["precision"] == 1
     lines = format_report(summarize(np.diag([0, 3, 0, 4])), list("abcd")).splitlines()
     assert lines[1].split() == ["a", "0", "-", "-", "-"]
     assert len({len(line) for line in lines[:-1]}) == 1
 
 
-def test_no_images_at_all_is_zero_not_an_error():
+def test_accuracy_without_images_is_zero():
     assert summarize(np.zeros((3, 3), int))["accuracy"] == 0
 
 
-def test_cross_entropy_and_softmax():
+def test_cross_entropy_and_softmax_agree_with_scikit_learn():
     logits = np.random.default_rng(0).normal(0, 3, (50, 10)).astype(np.float32)
     labels = np.arange(50) % 10
     probs = softmax(logits)

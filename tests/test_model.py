@@ -1,15 +1,19 @@
-"""The networks: parameter counts, and the tutorial's weights and answers."""
+"""The networks: parameter counts, the textbook's outputs and gradients, the tutorial's weights."""
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from conftest import ROOT
 from paddle import nn
 
-from benchmarks.speed import TutorialLeNet
+from benchmarks.tutorial import TutorialLeNet
 from digits.cli import InputError
 from digits.config import FIELDS
 from digits.networks.checkpoint import Checkpoint, load_weights, read_weights
@@ -33,19 +37,19 @@ def test_lenet_has_41806_parameters(activation):
     assert count_parameters(LeNet(activation=activation)) == 41_806
 
 
-def test_extended_has_fewer_parameters_than_its_bound():
-    # five convolutions without bias, two numbers a channel for batch norm, and the two linear layers
+def test_extended_has_201338_parameters():
+    # five convolutions without bias, two numbers per channel for batch norm, and two linear layers
     channels = (1, 16, 32, 64, 64, 128)
     convolutions = sum(9 * a * b + 2 * b for a, b in itertools.pairwise(channels))
     assert count_parameters(ExtendedLeNet()) == convolutions + 512 * 128 + 128 + 128 * 10 + 10 == 201_338 < 500_000
 
 
-def test_the_perceptron_has_101770_parameters():
+def test_the_mlp_has_101770_parameters():
     assert count_parameters(MLP()) == 784 * 128 + 128 + 128 * 10 + 10 == 101_770
 
 
 class PlainExtended(nn.Layer):
-    """Convolution, batch norm, LeakyReLU and pooling in the textbook's order, on the layers of ours."""
+    """Convolution, batch norm, LeakyReLU and pooling in the textbook's order, with the layers of our network."""
 
     def __init__(self, ours):
         super().__init__()
@@ -60,10 +64,10 @@ class PlainExtended(nn.Layer):
         return ours.fc2(ours.dropout(F.relu(ours.fc1(x.flatten(1)))))
 
 
-def test_extended_is_the_textbooks_blocks():
+def test_extended_computes_the_textbooks_blocks():
     paddle.seed(5)
     model = ExtendedLeNet()
-    model(paddle.rand([16, 1, 28, 28]))  # so that the statistics are not those it starts with
+    model(paddle.rand([16, 1, 28, 28]))  # moves the batch-norm statistics away from their initial values
     images = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
     expected = predict_logits(PlainExtended(model), [images])
     np.testing.assert_allclose(predict_logits(model, [images]), expected, rtol=1e-4, atol=1e-5)
@@ -74,7 +78,7 @@ def test_batch_norm_statistics_are_not_counted_as_parameters():
 
 
 @pytest.mark.parametrize(("activation", "oracle"), [("sigmoid", TutorialLeNet), ("relu", PlainReluLeNet)])
-def test_same_answers_and_gradients_as_the_textbook_order(activation, oracle):
+def test_lenet_gives_the_logits_and_gradients_of_the_textbook_order(activation, oracle):
     paddle.seed(3)
     ours, theirs = LeNet(activation=activation), oracle()
     ours.set_state_dict(theirs.state_dict())
@@ -88,7 +92,7 @@ def test_same_answers_and_gradients_as_the_textbook_order(activation, oracle):
         np.testing.assert_allclose(parameter.grad.numpy(), expected, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
-def test_weights_saved_by_the_tutorial_load_and_answer_the_same(tmp_path):
+def test_weights_saved_by_the_tutorial_load_and_give_its_logits(tmp_path):
     paddle.seed(4)
     tutorial = TutorialLeNet()
     paddle.save(tutorial.state_dict(), str(tmp_path / "mnist.pdparams"))
@@ -98,7 +102,7 @@ def test_weights_saved_by_the_tutorial_load_and_answer_the_same(tmp_path):
     np.testing.assert_allclose(ours(images).numpy(), tutorial(images).numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_predict_logits_agrees_with_one_call_and_leaves_the_mode_alone():
+def test_predict_logits_agrees_with_one_call_and_restores_the_mode():
     model = LeNet()
     images = np.random.default_rng(0).random((7, 1, 28, 28), dtype=np.float32)
     for training in (True, False):
@@ -112,7 +116,7 @@ def test_predict_logits_agrees_with_one_call_and_leaves_the_mode_alone():
         assert model.training is training
 
 
-def test_the_config_offers_every_network():
+def test_the_config_accepts_every_network():
     assert FIELDS["model"].metadata["choices"] == tuple(NETWORKS)
 
 
@@ -124,3 +128,16 @@ def test_unknown_names_are_input_errors():
     meta = {"model": {"name": "lenet", "activation": "tanh"}, "classes": list("0123456789")}
     with pytest.raises(InputError, match=r"some.pdparams: activation: 'tanh' is not known.*relu, sigmoid"):
         load_network(Checkpoint(Path("some.pdparams"), {}, meta))
+    with pytest.raises(ValueError, match="activation 'tanh'"):
+        LeNet(activation="tanh")
+
+
+def test_users_own_model_py_and_data_py_do_not_replace_ours(tmp_path):
+    for name in ("model.py", "data.py"):
+        (tmp_path / name).write_text("raise SystemExit('the file in the working directory was imported')")
+    code = "from digits.networks.registry import build_network; print(type(build_network('lenet')).__module__)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "digits.model\n"), done.stderr

@@ -112,7 +112,9 @@ def test_what_is_for_digits_says_so(run):
     out, _ = run
     for arguments in (["evaluate.py"], ["predict.py", "examples/7_scan.png", "--many"]):
         done = script(*arguments, "--checkpoint", out)
-        assert_one_line_error(done, "needs a network of the digits 0 to 9, and its classes are cats dogs other things")
+        assert_one_line_error(
+            done, "expected a network for the digits 0 to 9, but its classes are cats dogs other things"
+        )
 
 
 def test_preview_and_summary(photos, tmp_path):

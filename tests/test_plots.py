@@ -1,10 +1,10 @@
-"""The plots: written whole, of the size and with the marks they promise."""
+"""Plots have the size, the marks and the captions they promise, and are written completely."""
 
 import cv2
 import numpy as np
 import pytest
 
-from digits.evaluation import plots
+from digits.evaluation import plots, prediction_plots
 
 HISTORY = [
     {"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 0.3 / n, "val_loss": 1.2 / n, "val_accuracy": 1 - 0.2 / n}
@@ -17,7 +17,7 @@ def texts(figure):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])
-def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
+def test_curves_mark_the_kept_epoch(tmp_path, epochs):
     figure = plots.curves(HISTORY[:epochs], kept_epoch=epochs, title="some run")
     marks = [
         line
@@ -31,28 +31,29 @@ def test_curves_mark_the_chosen_epoch(tmp_path, epochs):
     assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 1080
 
 
-def test_curves_mark_where_over_fitting_began():
+def test_curves_mark_the_epochs_that_overfit():
     figure = plots.curves(HISTORY, kept_epoch=30, title="some run", overfit_epoch=12)
-    assert "over-fitting: val loss above that of epoch 12" in texts(figure)
-    assert not any("over-fitting" in text for text in texts(plots.curves(HISTORY, kept_epoch=30, title="some run")))
+    assert "overfitting: validation loss above that of epoch 12" in texts(figure)
+    assert not any("overfitting" in text for text in texts(plots.curves(HISTORY, kept_epoch=30, title="some run")))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.8])
-def test_the_trust_plot_marks_what_is_accepted(tmp_path, threshold):
+def test_the_trust_plot_marks_the_accepted_predictions(tmp_path, threshold):
     rng = np.random.default_rng(0)
     confidences = rng.random(1000)
-    right = rng.random(1000) < confidences
+    correct = rng.random(1000) < confidences
     bins = [{"images": 10, "confidence": 0.2, "accuracy": 0.3}, {"images": 1000, "confidence": 0.9, "accuracy": 0.9}]
-    figure = plots.trust(confidences, right, bins, threshold, "title")
-    marked = [text for text in texts(figure) if "% sure or more" in text]
+    figure = plots.trust(confidences, correct, bins, threshold, "title")
+    marked = [text for text in texts(figure) if "confidence of at least 80.0%" in text]
     assert bool(marked) == (threshold is not None)
     if marked:
         share = 100 * (confidences >= 0.8).mean()
-        assert f"{share:.2f} % of the answers, {100 * right[confidences >= 0.8].mean():.2f} % right" in marked[0]
+        assert f"{share:.2f}% accepted, {100 * correct[confidences >= 0.8].mean():.2f}% correct" in marked[0]
     plots.save(figure, tmp_path / "trust.png")
+    assert cv2.imread(str(tmp_path / "trust.png")) is not None
 
 
-def test_the_confusion_matrix_has_each_count_at_its_place():
+def test_the_confusion_matrix_has_each_count_in_its_cell():
     matrix = np.array([[5, 1, 0], [0, 7, 2], [0, 0, 9]])
     figure = plots.confusion(matrix, ["cat", "dog", "fox"], "title")
     written = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}
@@ -62,17 +63,26 @@ def test_the_confusion_matrix_has_each_count_at_its_place():
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 40])
-def test_a_sheet_for_any_number_of_images(tmp_path, count):
+def test_a_sheet_holds_any_number_of_images(tmp_path, count):
     images = np.random.default_rng(0).random((count, 28, 28))
-    figure = plots.sheet(images, [f"caption {i}" for i in range(count)], "title")
+    figure = plots.sheet(images, [f"caption {number}" for number in range(count)], "title")
+    assert sum(len(axes.images) for axes in figure.axes) == count
     assert sum(text.startswith("caption") for text in texts(figure)) == count
     plots.save(figure, tmp_path / "mistakes.png")
     assert cv2.imread(str(tmp_path / "mistakes.png")) is not None
 
 
-def test_the_prediction_has_a_bar_a_class_and_marks_the_best():
+def test_a_long_title_is_wrapped():
+    figure = plots.confusion(np.eye(2, dtype=int), ["cat", "dog"], "folder/" * 20)
+    assert max(map(len, figure.get_suptitle().splitlines())) <= 45
+    assert figure.get_suptitle().replace("\n", "") == "folder/" * 20
+
+
+def test_the_prediction_has_one_bar_per_class_and_marks_the_best():
     probs = np.array([0.1, 0.7, 0.2])
-    figure = plots.prediction(np.zeros((50, 40, 3), np.uint8), np.zeros((28, 28)), probs, ["a", "b", "c"], "title")
+    figure = prediction_plots.prediction(
+        np.zeros((50, 40, 3), np.uint8), np.zeros((28, 28)), probs, ["a", "b", "c"], "title"
+    )
     bars = figure.axes[2].patches
     np.testing.assert_allclose([bar.get_width() for bar in bars], 100 * probs)
     assert len({bar.get_facecolor() for bar in bars}) == 2

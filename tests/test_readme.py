@@ -1,5 +1,6 @@
-"""The README, the pages in docs/ and the Makefile are true."""
+"""The README, the pages in docs/ and the Makefile are true, and phrases that we removed do not come back."""
 
+import importlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import ROOT, script
+from conftest import ROOT, call
 
 PAGES = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 TEXT = "\n".join(PAGES.values())
@@ -27,9 +28,13 @@ def shell_lines():
     )
 
 
+def run_script(name, *arguments):
+    return call(importlib.import_module(name.removesuffix(".py")).main, *arguments).stdout
+
+
 @cache
 def help_of(name):
-    return script(name, "--help").stdout
+    return run_script(name, "--help")
 
 
 def test_every_make_target_named_exists():
@@ -81,7 +86,7 @@ def test_the_example_output_is_what_predict_prints():
     blocks = re.findall(r"```text\n\$ python (predict.py [^\n]+)\n(.*?)```", TEXT, re.DOTALL)
     assert len(blocks) == 2, "one digit, one page"
     for command, expected in blocks:
-        printed = script(*shlex.split(command)).stdout.split()
+        printed = run_script(*shlex.split(command)).split()
         for actual, word in zip(printed, expected.split(), strict=True):
             if "%" in word:  # processors differ in the last digits
                 assert float(actual.rstrip("%")) == pytest.approx(float(word.rstrip("%")), abs=0.01)
@@ -146,10 +151,22 @@ def test_make_help_lists_the_targets():
     assert [line.split()[1] for line in done.stdout.splitlines()] == TARGETS
 
 
+def test_removed_phrases_do_not_come_back():
+    """tests/phrases.txt has one extended regular expression per line, for phrases that are vague or not English."""
+    found = subprocess.run(
+        ["git", "grep", "-nE", "-f", "tests/phrases.txt", "--", "*.py", "*.md", "*.yaml", "Makefile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.splitlines() == []
+    assert found.returncode == 1, found.stderr  # git could search, and nothing matched
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_train_on_a_fresh_machine_and_again(tmp_path):
-    """A bare checkout and an empty home: environment, MNIST from any source, training, report, prediction."""
+    """A bare checkout and an empty home: environment, download of MNIST, training, report, prediction."""
     checkout = tmp_path / "checkout"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.rstrip("\0").split("\0"):

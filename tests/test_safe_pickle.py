@@ -1,4 +1,4 @@
-"""The unpickler: arrays in plain containers pass, everything else is refused before it is run."""
+"""The unpickler: arrays in plain containers pass; anything else is refused before it runs."""
 
 import builtins
 import collections
@@ -12,7 +12,7 @@ import pytest
 from digits import safe_pickle
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])  # those paddle.save writes
+@pytest.mark.parametrize("protocol", [2, 3, 4])  # paddle.save writes these
 def test_arrays_numbers_and_plain_containers_pass(protocol):
     value = {
         "array": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -55,8 +55,8 @@ def test_files_made_to_crash_the_reader_are_refused():
         safe_pickle.loads(objects)
 
 
-def test_admitted_names_are_no_way_to_others():
-    """A dotted name could reach through an admitted module's attributes."""
+def test_an_allowed_module_gives_no_access_to_other_names():
+    """A dotted name could reach through the attributes of an allowed class."""
     for module, name in (("numpy", "ndarray.__class__"), ("numpy", "f2py"), ("builtins", "tuple.__subclasses__")):
         data = b"\x80\x04" + pickle.SHORT_BINUNICODE + bytes([len(module)]) + module.encode()
         data += pickle.SHORT_BINUNICODE + bytes([len(name)]) + name.encode() + pickle.STACK_GLOBAL + b"."

@@ -22,7 +22,7 @@ from digits.cli import RunError
 from digits.config import Config, load_config
 from digits.data import mnist as data
 from digits.data import splits as training_data
-from digits.evaluation import calibration, metrics
+from digits.evaluation import metrics, trust_report
 from digits.networks.checkpoint import load_checkpoint
 from digits.training import fitting
 from digits.training import history as progress
@@ -57,7 +57,7 @@ def test_the_folder_of_a_run(small_run, small_data):
     for name in fitting.METRICS:
         assert meta["metrics"]["val"][name] == float(best[f"val_{name}"])
         assert float(best[f"train_{name}"]) >= 0
-    assert meta["calibration"].keys() == calibration.MEANINGS.keys()
+    assert meta["calibration"].keys() == trust_report.MEANINGS.keys()
 
 
 def test_what_the_thresholds_mean_is_written_beside_their_values(tmp_path, small_data):

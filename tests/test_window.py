@@ -10,12 +10,12 @@ import warnings
 from pathlib import Path
 
 import cv2
-import desktop as desk
 import numpy as np
 import pytest
 from conftest import ROOT, count_components
 
 import draw
+from benchmarks import desktop as desk
 from digits.window.panel import CANVAS
 
 WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)

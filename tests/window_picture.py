@@ -1,11 +1,12 @@
-"""Draw a 3 in draw.py's window and keep what is on the screen then: python tests/window_picture.py docs/window.png"""
+"""Draw a 3 in draw.py's window and keep what is on the screen then: python -m tests.window_picture docs/window.png"""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
-from desktop import PROGRAMS, STROKES, desktop
+
+from benchmarks.desktop import PROGRAMS, STROKES, desktop
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 832, 496  # of the window, and it stands at the left upper corner

@@ -1,14 +1,14 @@
-"""Augmentation of a whole batch at once: a random distortion and a random stroke width an image."""
+"""Augmentation of a whole batch at once: random distortion and random stroke width, different for each image."""
 
 import cv2
 import numpy as np
 
 AMOUNTS = ("rotation", "scale", "aspect", "shear", "shift", "elastic", "flip", "fill", "stroke", "edges", "cut")
-FOR_STROKES = ("stroke", "edges", "cut")  # of these, those for bright strokes on black only
+FOR_STROKES = ("stroke", "edges", "cut")  # amounts that apply to bright strokes on black only
 
-_ROWS = 32_767  # what cv2.remap takes at most
-_KNOTS = 5  # the elastic field is drawn on 5x5 points and smooth between them
-_MIDDLE = 100  # the gray level in the middle of an edge: strokes keep their width if cut off there
+_MAX_ROWS = 32_767  # height limit of cv2.remap
+_KNOTS = 5  # rows and columns of random knots in the elastic field, which is smooth between them
+_EDGE_LEVEL = 100  # gray level at the edge of a stroke: strokes thresholded there keep their width
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -27,30 +27,32 @@ def augment(
     edges: float = 0.0,
     cut: float = 0.0,
 ) -> np.ndarray:
-    """Distort each image by its own random amounts, all uniform, with bilinear interpolation.
+    """Distort each image by its own uniformly drawn amounts, with bilinear interpolation.
 
     Args:
-        images: uint8 [N, H, W], ink bright, or photos uint8 [N, H, W, C], to which the last three do not apply.
-        rng: source of the random amounts.
-        rotation: largest angle, in degrees either way, about the center.
+        images: uint8 [N, H, W], ink bright; or photos uint8 [N, H, W, C], to which `FOR_STROKES` do not apply.
+        rng: source of all randomness.
+        rotation: largest angle about the center, in degrees, in both directions.
         scale: largest relative change of size; 0.1 draws factors from 0.9 to 1.1.
-        aspect: largest relative change of width by height.
-        shear: largest horizontal slant, as x moved per y.
-        shift: largest move along each axis, in pixels.
-        elastic: largest move of a knot of a smooth random field, in pixels (after Simard et al. 2003, section 2).
-        flip: probability of a mirror image, left for right.
-        fill: the gray level that moves in from outside.
-        stroke: largest change of the strokes' width, in pixels, thicker or thinner; at most 2.
-        edges: largest change of how hard the strokes' edges are, softer (1: as a blur over 3x3 pixels leaves them) or
-            harder (1: as a scan in black and white has them); at most 1.
-        cut: most that is cut off at one side of what is drawn, in whole pixels; at least half of the images stay whole.
+        aspect: largest relative change of the ratio of width to height.
+        shear: largest horizontal slant, x shift per y.
+        shift: largest translation along each axis, in pixels.
+        elastic: largest displacement of a knot of a smooth random field, in pixels (after Simard et al. 2003,
+            section 2).
+        flip: probability of mirroring left to right.
+        fill: gray level of pixels that come from outside the image.
+        stroke: largest change of stroke width, thicker or thinner, in pixels; at most 2.
+        edges: largest change of edge sharpness: softer (1: like a 3x3 blur) or harder (1: like a black-and-white scan);
+            at most 1.
+        cut: largest number of pixel rows or columns of ink to clear at one side; at least half of the images stay
+            whole.
 
     Returns:
-        uint8, as the images.
+        uint8, the shape of `images`.
     """
     if any((rotation, scale, aspect, shear, shift, elastic)):
         source = _source(images.shape, rng, rotation, scale, aspect, shear, shift, elastic)
-        size = _ROWS // (images.shape[1] + 2)
+        size = _MAX_ROWS // (images.shape[1] + 2)
         chunks = [slice(start, start + size) for start in range(0, len(images), size)]
         images = np.concatenate([_sample(images[chunk], source[chunk], fill) for chunk in chunks])
     if flip:
@@ -66,7 +68,7 @@ def augment(
 
 
 def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
-    """Where each output pixel comes from, float32 [N, 2, H*W] (x, y): matrix @ (x, y) + offset, from the center."""
+    """Return the source (x, y) of each output pixel, float32 [N, 2, H*W]: matrix @ (x, y) + offset about the center."""
     count, height, width = shape[:3]
     angle = np.deg2rad(rng.uniform(-rotation, rotation, count))
     size = rng.uniform(1 - scale, 1 + scale, count)
@@ -83,13 +85,13 @@ def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
     source = (matrix.reshape(count, 2, 2) @ grid + offset[:, :, None] + center).astype(np.float32)
     if elastic:
         knots = rng.uniform(-elastic, elastic, (count, 2, _KNOTS, _KNOTS)).astype(np.float32)
-        field = _spline(height) @ knots @ _spline(width).T
+        field = _spline_weights(height) @ knots @ _spline_weights(width).T
         source += field.reshape(count, 2, height * width)
     return source
 
 
-def _spline(size):
-    """The cubic B-spline weights [size, _KNOTS] of each knot at each pixel."""
+def _spline_weights(size):
+    """Return the cubic B-spline weight of each knot at each pixel, float32 [size, _KNOTS]."""
     distance = np.abs(np.linspace(0.5, _KNOTS - 1.5, size)[:, None] - np.arange(_KNOTS))
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.maximum(2 - distance, 0) ** 3 / 6
@@ -98,10 +100,10 @@ def _spline(size):
 
 
 def _sample(images, source, fill):
-    """Read images at source float32 [N, 2, H*W] (x, y): the batch is stacked into one tall picture."""
+    """Sample images at `source`, float32 [N, 2, H*W] (x, y), with the batch stacked into one tall image."""
     count, height, width, *channels = images.shape
     around = ((0, 0), (1, 1), (1, 1), *[(0, 0)] * len(channels))
-    padded = np.pad(images, around, constant_values=fill)  # a pixel around each, for what comes from outside
+    padded = np.pad(images, around, constant_values=fill)  # one pixel around each image, read for positions outside
     x = np.clip(source[:, 0] + 1, 0, width + 1)
     y = np.clip(source[:, 1] + 1, 0, height + 1)
     y += np.arange(count, dtype=np.float32)[:, None] * (height + 2)
@@ -111,7 +113,7 @@ def _sample(images, source, fill):
 
 
 def _change_strokes(images, change):
-    """Thicken (change > 0) or thin by `change` pixels: mix with what a 3x3 cross makes, 2 pixels more or less."""
+    """Thicken (change > 0) or thin strokes by `change` pixels: blend with a dilation or an erosion of 2 pixels."""
     count, height, width = images.shape
     tall = np.pad(images, ((0, 0), (1, 1), (0, 0))).reshape(-1, width)
     thick, thin = (
@@ -119,28 +121,28 @@ def _change_strokes(images, change):
         for morph in (cv2.dilate, cv2.erode)
     )
     weight = (np.abs(change) / 2).astype(np.float32)[:, None, None]
-    goal = np.where(change[:, None, None] > 0, thick, thin)
-    return (images + weight * (goal - images) + 0.5).astype(np.uint8)
+    target = np.where(change[:, None, None] > 0, thick, thin)
+    return (images + weight * (target - images) + 0.5).astype(np.uint8)
 
 
 def _change_edges(images, change):
-    """Softer (change > 0): mix with a blur. Harder: more contrast about a gray level that keeps the strokes' width."""
+    """Soften edges (change > 0) by blending with a blur; harden them by contrast about the gray level of an edge."""
     count, height, width = images.shape
     tall = np.pad(images, ((0, 0), (1, 1), (0, 0))).reshape(-1, width)
     soft = cv2.blur(tall, (3, 3)).reshape(count, height + 2, width)[:, 1:-1].astype(np.float32)
     change = change.astype(np.float32)[:, None, None]
-    hard = np.clip((images - np.float32(_MIDDLE)) / np.maximum(1 + change, 0.1) + _MIDDLE, 0, 255)
+    hard = np.clip((images - np.float32(_EDGE_LEVEL)) / np.maximum(1 + change, 0.1) + _EDGE_LEVEL, 0, 255)
     return np.where(change > 0, images + change * (soft - images), hard).astype(np.uint8)
 
 
 def _cut(images, sides, amounts):
-    """Clear the outermost `amounts` pixels (none if negative) of what is drawn: at the top, right, bottom or left."""
+    """Clear the outermost `amounts` pixels of ink (none if negative) at the top, right, bottom or left."""
     images = images.copy()
     for side in range(4):
         chosen = np.flatnonzero((sides == side) & (amounts > 0))
-        turned = np.rot90(images[chosen], side, (1, 2))
-        top = (turned.max(2) > _MIDDLE).argmax(1)
-        rows = np.arange(turned.shape[1])
+        rotated = np.rot90(images[chosen], side, (1, 2))
+        top = (rotated.max(2) > _EDGE_LEVEL).argmax(1)
+        rows = np.arange(rotated.shape[1])
         kept = rows >= (top + np.rint(amounts[chosen]))[:, None]
-        images[chosen] = np.rot90(turned * kept[:, :, None], -side, (1, 2))
+        images[chosen] = np.rot90(rotated * kept[:, :, None], -side, (1, 2))
     return images

@@ -1,4 +1,4 @@
-"""Pictures that are no single digit, for a network to learn that not everything is one."""
+"""Synthetic images that are not a single digit: out-of-distribution training images (outlier exposure)."""
 
 import string
 
@@ -8,7 +8,7 @@ import numpy as np
 from digits.data.augment import augment
 from digits.imaging.mnist_format import SIDE, BlankImage, to_mnist
 
-# Letters and signs that are not drawn like a digit (as I, O, S, b, q, z are)
+# Letters and signs, except those that look like a digit (I, O, S, b, q, z, ...)
 _SIGNS = "".join(sorted(set(string.ascii_letters) - set("BGIOQSZbgiloqsyz"))) + "#%&*+=<?@{}^~"
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -18,51 +18,51 @@ _FONTS = (
     cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
-_CANVAS = 64  # pixels of the square they are drawn on
-_MIRRORED = (3, 4, 6, 7, 9)  # digits that are none in a mirror
+_CANVAS = 64  # side of the square canvas, pixels
+_MIRRORED = (3, 4, 6, 7, 9)  # digits that are no longer digits when mirrored
 _TURNED = (2, 3, 4, 5, 6, 7, 9)  # digits that look different upside down
 
 
 def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw letters, signs, scribbles and shapes, spoil digits, and make noise; each in MNIST's form.
+    """Draw letters, signs, scribbles and shapes, corrupt digits, and generate noise, all in MNIST's form.
 
     Args:
-        images: uint8 [N, 28, 28], digits to spoil, ink bright.
+        images: uint8 [N, 28, 28], digits to corrupt, ink bright.
         labels: int64 [N].
-        count: how many to make.
-        rng: source of all chance.
+        count: number of images.
+        rng: source of all randomness.
 
     Returns:
         uint8 [count, 28, 28].
     """
     by_label = {label: images[labels == label] for label in np.unique(labels).tolist()}
 
-    def digit(*wanted):
-        present = [label for label in wanted or by_label if label in by_label]
+    def digit(*candidates):
+        present = [label for label in candidates or by_label if label in by_label]
         if not present:
             raise LookupError
         label = rng.choice(present)
         return by_label[label][rng.integers(len(by_label[label]))]
 
     drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape, _shape)
-    spoiled = (_mirror, _overlap, _overlap, _several, _several, _cut)
+    corrupted = (_mirror, _overlap, _overlap, _several, _several, _cut)
     made = []
     while len(made) < count:
-        kind = rng.choice(len(drawn) + len(spoiled) + 1)
+        kind = rng.choice(len(drawn) + len(corrupted) + 1)
         if kind < len(drawn):
-            picture = drawn[kind](rng)
-            picture = augment(picture[None], rng, rotation=15, aspect=0.4, shear=0.4, elastic=8)[0]
-        elif kind < len(drawn) + len(spoiled):
+            image = drawn[kind](rng)
+            image = augment(image[None], rng, rotation=15, aspect=0.4, shear=0.4, elastic=8)[0]
+        elif kind < len(drawn) + len(corrupted):
             try:
-                picture = spoiled[kind - len(drawn)](rng, digit)
-            except LookupError:  # the set lacks the digits for this
+                image = corrupted[kind - len(drawn)](rng, digit)
+            except LookupError:  # the dataset lacks these digits
                 continue
         else:
-            picture = _noise(rng)
+            image = _noise(rng)
         try:
-            made.append(np.rint(255 * to_mnist(picture)).astype(np.uint8))
+            made.append(np.rint(255 * to_mnist(image)).astype(np.uint8))
         except BlankImage:
-            made.append(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+            made.append(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
     return np.array(made, np.uint8).reshape(-1, SIDE, SIDE)
 
 
@@ -71,7 +71,7 @@ def _canvas():
 
 
 def _sign(rng):
-    """A letter or sign of a font."""
+    """Draw a letter or a sign in a font."""
     text = _SIGNS[rng.integers(len(_SIGNS))]
     font, pen = _FONTS[rng.integers(len(_FONTS))], int(rng.integers(2, 8))
     (width, height), below = cv2.getTextSize(text, font, 1, 1)
@@ -82,22 +82,22 @@ def _sign(rng):
 
 
 def _scribble(rng):
-    """A pen that wanders: one or two strokes through random points, smooth or with corners."""
-    picture = _canvas()
+    """Draw one or two strokes through random points, smooth or with corners."""
+    canvas = _canvas()
     pen = int(rng.integers(2, 8))
     for _ in range(rng.integers(1, 3)):
         points = rng.uniform(6, _CANVAS - 6, (rng.integers(4, 10), 2))
-        if rng.random() < 0.7:  # corner cutting (Chaikin 1974) makes the corners round
+        if rng.random() < 0.7:  # round the corners (Chaikin 1974)
             for _ in range(3):
                 before, after = points[:-1], points[1:]
                 points = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], 1).reshape(-1, 2)
-        cv2.polylines(picture, [np.rint(points).astype(np.int32)], False, 255, pen, cv2.LINE_AA)
-    return picture
+        cv2.polylines(canvas, [np.rint(points).astype(np.int32)], False, 255, pen, cv2.LINE_AA)
+    return canvas
 
 
 def _shape(rng):
-    """Corners, a star, rays, a filled blob, a grid, a closed wavy line, a ring with things in it."""
-    picture = _canvas()
+    """Draw a polygon, a star, rays, a filled blob, a grid, a closed wavy line, or a ring with strokes inside."""
+    canvas = _canvas()
     pen = int(rng.integers(2, 7))
     middle, radius = _CANVAS / 2, rng.uniform(18, 26)
 
@@ -110,33 +110,33 @@ def _shape(rng):
 
     kind = rng.integers(7)
     if kind == 0:
-        cv2.polylines(picture, [around(rng.integers(3, 5), rng.uniform(0.7, 1))], True, 255, pen, cv2.LINE_AA)
+        cv2.polylines(canvas, [around(rng.integers(3, 5), rng.uniform(0.7, 1))], True, 255, pen, cv2.LINE_AA)
     elif kind == 1:
         points = 2 * int(rng.integers(4, 8))
-        cv2.polylines(picture, [around(points, np.tile([0.4, 1], points // 2))], True, 255, pen, cv2.LINE_AA)
+        cv2.polylines(canvas, [around(points, np.tile([0.4, 1], points // 2))], True, 255, pen, cv2.LINE_AA)
     elif kind == 2:
         for end in around(rng.integers(3, 8), 1).tolist():
-            cv2.line(picture, (_CANVAS // 2, _CANVAS // 2), end, 255, pen, cv2.LINE_AA)
+            cv2.line(canvas, (_CANVAS // 2, _CANVAS // 2), end, 255, pen, cv2.LINE_AA)
     elif kind == 3:
         count = int(rng.integers(6, 20))
-        cv2.fillPoly(picture, [around(count, rng.uniform(0.5, 1, count))], 255, cv2.LINE_AA)
+        cv2.fillPoly(canvas, [around(count, rng.uniform(0.5, 1, count))], 255, cv2.LINE_AA)
     elif kind == 4:
         for place in np.linspace(10, _CANVAS - 10, rng.integers(2, 5)).astype(int).tolist():
-            cv2.line(picture, (place, 8), (place, _CANVAS - 8), 255, pen, cv2.LINE_AA)
-            cv2.line(picture, (8, place), (_CANVAS - 8, place), 255, pen, cv2.LINE_AA)
+            cv2.line(canvas, (place, 8), (place, _CANVAS - 8), 255, pen, cv2.LINE_AA)
+            cv2.line(canvas, (8, place), (_CANVAS - 8, place), 255, pen, cv2.LINE_AA)
     elif kind == 5:
-        dents, depth = rng.choice([1, 3, 4, 5]), rng.uniform(0.4, 0.7)  # one makes a heart, five a flower; two an 8
+        dents, depth = rng.choice([1, 3, 4, 5]), rng.uniform(0.4, 0.7)  # 1: a heart, 5: a flower; 2 would be an 8
         sharpness = rng.uniform(20, 50) / dents**2
         wavy = around(60, lambda turn: 1 - depth * np.abs(np.cos(dents * turn / 2)) ** sharpness)
-        cv2.polylines(picture, [wavy], True, 255, pen, cv2.LINE_AA)
+        cv2.polylines(canvas, [wavy], True, 255, pen, cv2.LINE_AA)
     else:
         pen = min(pen, 4)
-        cv2.polylines(picture, [around(60, 1)], True, 255, pen, cv2.LINE_AA)
+        cv2.polylines(canvas, [around(60, 1)], True, 255, pen, cv2.LINE_AA)
         for _ in range(rng.integers(2, 6)):
             start = rng.uniform(-0.5, 0.5, 2) * radius
             ends = np.clip([start, start + rng.normal(0, 8, 2)], -0.6 * radius, 0.6 * radius) + middle
-            cv2.line(picture, *np.rint(ends).astype(int).tolist(), 255, pen, cv2.LINE_AA)
-    return picture
+            cv2.line(canvas, *np.rint(ends).astype(int).tolist(), 255, pen, cv2.LINE_AA)
+    return canvas
 
 
 def _mirror(rng, digit):
@@ -144,7 +144,7 @@ def _mirror(rng, digit):
 
 
 def _overlap(rng, digit):
-    """Two digits over each other, as light or as ink: two different ones, or one or both upside down."""
+    """Superimpose two digits by maximum or by mean: of different classes, or one or both flipped."""
     if rng.random() < 0.5:
         first, second = map(digit, rng.choice(10, 2, replace=False).tolist())
     else:
@@ -158,7 +158,7 @@ def _overlap(rng, digit):
 
 
 def _several(rng, digit):
-    """Two or three digits, side by side or one above the other."""
+    """Place two or three digits side by side, or two above each other."""
     parts = [digit() for _ in range(rng.integers(2, 4))]
     if rng.random() < 0.8:
         parts = [part[:, _span(part, 0)] for part in parts]
@@ -169,7 +169,7 @@ def _several(rng, digit):
 
 
 def _cut(rng, digit):
-    """A 0 of which one side is missing: the forms of C and U."""
+    """Cut off one side of a 0, which leaves a C or a U."""
     zero = digit(0)
     zero = zero[_span(zero, 1), _span(zero, 0)]
     side = int(rng.integers(4))
@@ -178,7 +178,7 @@ def _cut(rng, digit):
 
 
 def _noise(rng):
-    """Nothing at all, noise fine or coarse, soft spots, stripes."""
+    """Generate a uniform image, fine or coarse noise, soft spots, or stripes."""
     kind, side = rng.integers(6), int(rng.integers(SIDE, 2 * SIDE))
     if kind == 0:
         return np.full((side, side), rng.integers(256), np.uint8)
@@ -203,6 +203,6 @@ def _noise(rng):
 
 
 def _span(image, axis):
-    """From the first to the last row or column with ink."""
+    """Return the slice from the first to the last row or column with ink."""
     inked = np.flatnonzero(image.any(axis))
     return slice(inked[0], inked[-1] + 1) if len(inked) else slice(None)

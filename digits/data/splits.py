@@ -1,7 +1,8 @@
-"""What the network is trained on: the parts of a set of images, and what it sees beside each batch of that."""
+"""The dataset of a run: load the images that the config names, and split them into train, val, calibration and test."""
 
 import functools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +11,22 @@ import numpy as np
 from digits.cli import InputError
 from digits.config import DIGIT_SHAPE, Config
 from digits.data.augment import FOR_STROKES
-from digits.data.folders import list_files, list_image_folder
+from digits.data.folders import list_class_folders, list_files, list_image_folder
 from digits.data.image_files import ImageFiles, read_image_files
-from digits.data.mnist import CLASSES, holds_mnist, load_mnist, load_pictures, split
+from digits.data.mnist import CLASSES, holds_mnist, load_mnist
 
-_UNEVEN = 3  # times as many images in the largest class as in the smallest that are worth a word
+_MAX_IMBALANCE = 3  # largest ratio of class sizes that is not reported
 
 Part = tuple[np.ndarray | ImageFiles, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images that a run is made with, but for the test images.
+    """All images of a run except the test set.
 
-    Each part is a pair: images, uint8 [N, 28, 28] digits or [N, S, S, 3] photos, and labels int64 [N]. `extra` are
-    drawings of the user's own, if there are any, `unlabeled` images without labels.
+    A part is a pair: images, uint8 [N, 28, 28] digits or [N, S, S, 3] photos, and labels int64 [N]. `train` fits the
+    network, `val` chooses the epoch and the temperature, `calibration` the threshold of trusted predictions. `extra`
+    are the user's own drawings, mixed into each batch; `unlabeled` are images for pseudo-labels.
     """
 
     classes: list[str]
@@ -41,26 +43,26 @@ class Dataset:
 
 
 def load_dataset(config: Config, limit: int | None = None) -> Dataset:
-    """Load the images that the config names, split them, and say how many there are.
+    """Load and split the images that the config names, and print how many there are.
 
     Args:
         config: the run's settings.
-        limit: keep no more images than this of each part.
+        limit: maximum number of images in each part.
 
     Raises:
-        InputError: there is no such set of images, or the network or another setting is not made for them.
+        InputError: the images cannot be loaded, or the network or another setting does not fit them.
     """
     classes = list_class_names(config)
     _check_settings(config, classes)
-    read = _Reader(config, limit)
+    reader = _Reader(config, limit)
     if has_class_folders(config.data_dir):
         files = _split_folder(config)
-        parts = {name: read(*files[name]) for name in ("train", "val", "calibration") if name in files}
-        empty = np.flatnonzero(np.bincount(parts["train"][1], minlength=len(classes)) == 0)
-        if len(empty) and not limit:
-            raise InputError(f"{config.data_dir}: no picture of {classes[empty[0]]} for training can be read")
-        if read.digits:  # a few megabytes, all of which are in memory
-            parts = {name: (pictures.cache, labels) for name, (pictures, labels) in parts.items()}
+        parts = {name: reader.read(*files[name]) for name in ("train", "val", "calibration") if name in files}
+        missing = np.flatnonzero(np.bincount(parts["train"][1], minlength=len(classes)) == 0)
+        if len(missing) and not limit:
+            raise InputError(f"{config.data_dir}: no training image of class {classes[missing[0]]} can be decoded")
+        if reader.is_for_digits:  # all of them are in memory
+            parts = {name: (images.cache, labels) for name, (images, labels) in parts.items()}
     else:
         images, labels = load_mnist("train", config.data_dir)
         chosen = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
@@ -73,34 +75,74 @@ def load_dataset(config: Config, limit: int | None = None) -> Dataset:
     counts = (f"{len(labels):,} {name}" for name, (_, labels) in parts.items())
     print(f"images: {', '.join(counts)}", flush=True)
     if has_class_folders(config.data_dir):
-        print(_class_counts(classes, parts["train"][1], config), flush=True)
+        print(_describe_classes(classes, parts["train"][1], config), flush=True)
     extra, unlabeled = None, None
     if config.extra:
-        _, drawings, truths = load_pictures(Path(config.extra), classes)
-        print(f"{config.extra}: {len(truths):,} drawings", flush=True)
-        extra = np.rint(255 * drawings).astype(np.uint8), truths
+        drawings = list_class_folders(Path(config.extra), classes)
+        drawings, labels = read_image_files(*drawings, config.input_shape, sys.maxsize)
+        print(f"{config.extra}: {len(labels):,} drawings", flush=True)
+        extra = drawings.cache, labels
     if config.unlabeled:
-        unlabeled = _load_unlabeled(config.unlabeled, read, limit)
-        print(f"{config.unlabeled}: {len(unlabeled):,} images without labels", flush=True)
+        unlabeled = _load_unlabeled(config.unlabeled, reader)
+        print(f"{config.unlabeled}: {len(unlabeled):,} unlabeled images", flush=True)
     return Dataset(classes, **parts, extra=extra, unlabeled=unlabeled)
 
 
 def load_test(config: Config, limit: int | None = None) -> Part | None:
-    """The test images and their labels; None if the data has none. Not more of them than `limit`."""
+    """Load the test set, at most `limit` images; None if the data has none."""
     if not has_class_folders(config.data_dir):
         images, labels = load_mnist("test", config.data_dir)
         return images[:limit], labels[:limit]
     files = _split_folder(config)
-    return _Reader(config, limit)(*files["test"], keep_all=True) if "test" in files else None
+    return _Reader(config, limit).read(*files["test"], keep_graphics=True) if "test" in files else None
+
+
+def split(
+    labels: np.ndarray, val_fraction: float, calibration_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split indices into train, val and calibration, at random and stratified by class.
+
+    Args:
+        labels: int [N].
+        val_fraction, calibration_fraction: shares of N. The train part depends on their sum alone.
+        seed: seed of the split.
+
+    Returns:
+        The sorted indices of the three parts; calibration is empty if its fraction is 0.
+
+    Raises:
+        InputError: another part would be empty.
+    """
+    order = np.random.default_rng([seed, 0]).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    held_fraction = val_fraction + calibration_fraction
+    is_held = _spread(len(labels), held_fraction)
+    held = by_class[is_held]
+    is_val = _spread(len(held), val_fraction / held_fraction)
+    parts = [np.sort(part) for part in (by_class[~is_held], held[is_val], held[~is_val])]
+    empty = [name for name, part in zip(("train", "val", "calibration"), parts, strict=True) if not len(part)]
+    if set(empty) - (set() if calibration_fraction else {"calibration"}):
+        raise InputError(
+            f"val_fraction {val_fraction} and calibration_fraction {calibration_fraction} of {len(labels)} images "
+            f"leave none for {' and '.join(empty)}"
+        )
+    return tuple(parts)
+
+
+def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the indices 0..count-1 in random order, `batch_size` at a time; the last batch may be smaller."""
+    order = rng.permutation(count)
+    for start in range(0, count, batch_size):
+        yield order[start : start + batch_size]
 
 
 def list_class_names(config: Config) -> list[str]:
-    """The class names of the config's data, in the order of the labels."""
+    """List the class names of the config's data, in the order of the labels."""
     return _list_once(config.data_dir).classes if has_class_folders(config.data_dir) else list(CLASSES)
 
 
 def example_file(config: Config) -> str | None:
-    """A picture to try the network with: of class folders, the first that is not trained on; None of other data."""
+    """Choose an image to try the network with: the first test or val image of class folders; None for other data."""
     if not has_class_folders(config.data_dir):
         return None
     parts = _split_folder(config)
@@ -108,54 +150,54 @@ def example_file(config: Config) -> str | None:
 
 
 def list_parts(config: Config) -> dict[str, list[str]]:
-    """The files of each part of class folders, sorted."""
+    """List the files of each part of class folders, sorted."""
     return {part: sorted(map(str, paths)) for part, (paths, _) in _split_folder(config).items()}
 
 
 def has_class_folders(data_dir: str) -> bool:
-    """Whether it is a folder of class folders; else it is MNIST, or has files of that form."""
+    """Return whether the data is in class folders, and not MNIST or in MNIST's file formats."""
     return bool(data_dir) and not holds_mnist(Path(data_dir))
 
 
 class _Reader:
-    """Reads files as the config's network takes them: photos within the config's memory in all, digits all into it."""
+    """Reads image files for the config's network: digits all into memory, photos within the config's budget."""
 
     def __init__(self, config, limit):
-        self.shape = config.input_shape
-        self.digits = self.shape == DIGIT_SHAPE
-        self.left = config.cache_mb * 10**6
+        self.input_shape = config.input_shape
+        self.is_for_digits = self.input_shape == DIGIT_SHAPE
+        self.bytes_left = config.cache_mb * 10**6
         self.limit = limit
 
-    def __call__(self, paths, labels, keep_all=False):
+    def read(self, paths, labels, keep_graphics=False):
         if self.limit and len(paths) > self.limit:
             chosen = np.linspace(0, len(paths) - 1, self.limit).astype(int)
             paths, labels = [paths[index] for index in chosen], labels[chosen]
-        budget = sys.maxsize if self.digits else self.left
-        pictures, labels = read_image_files(paths, labels, self.shape, budget, keep_all)
-        self.left -= pictures.cache.nbytes
-        return pictures, labels
+        budget = sys.maxsize if self.is_for_digits else self.bytes_left
+        images, labels = read_image_files(paths, labels, self.input_shape, budget, keep_graphics)
+        self.bytes_left -= images.cache.nbytes
+        return images, labels
 
 
 @functools.cache
 def _list_once(folder):
-    """What is in the folder when it is first asked for: a run keeps to that."""
+    """List a data folder; files that arrive later do not change the run."""
     return list_image_folder(Path(folder))
 
 
 def _split_folder(config):
-    """Files and labels by part: by the folders that there are, and what they leave open by chance."""
+    """Return files and labels by part: the part's folder, or a random share of train."""
     folder = _list_once(config.data_dir)
     parts = dict(folder.parts)
 
     def divide(*names):
-        """Take the named parts out of train, each its fraction."""
+        """Take the fraction of each named part out of train."""
         paths, labels = parts["train"]
         fractions = [getattr(config, f"{name}_fraction") for name in names]
         try:
             chosen = split(labels, *fractions, *[0.0] * (2 - len(names)), config.seed)
         except InputError:
             stated = " and ".join(f"{name}_fraction {value}" for name, value in zip(names, fractions, strict=True))
-            raise InputError(f"{stated} of {len(labels)} images leave a part without any; change them") from None
+            raise InputError(f"{stated} of {len(labels)} images leave a part empty; change them") from None
         for part, indices in zip(("train", *names), chosen, strict=False):
             if len(indices):
                 parts[part] = [paths[index] for index in indices], labels[indices]
@@ -169,27 +211,27 @@ def _split_folder(config):
     return parts
 
 
-def _load_unlabeled(folder, read, limit):
+def _load_unlabeled(folder, reader):
     if not has_class_folders(folder):
         images, _ = load_mnist("train", folder)
-        return images[:limit]
+        return images[: reader.limit]
     if not Path(folder).is_dir():
         raise InputError(f"unlabeled: {folder}: no such folder")
     paths = list_files(Path(folder))
     if not paths:
         raise InputError(f"unlabeled: {folder}: there is nothing in this folder")
-    return read(paths, np.zeros(len(paths), np.int64))[0]
+    return reader.read(paths, np.zeros(len(paths), np.int64))[0]
 
 
 def _check_settings(config, classes):
-    for_photos = config.input_shape != DIGIT_SHAPE
-    if for_photos:
+    is_for_photos = config.input_shape != DIGIT_SHAPE
+    if is_for_photos:
         if not has_class_folders(config.data_dir):
             raise InputError(f"model '{config.model}' is for photos; name a folder with class folders by --data-dir")
         wrong = [name for name in FOR_STROKES if getattr(config, name)]
         if wrong:
             raise InputError(f"{', '.join(wrong)}: for digits, and '{config.model}' is for photos; set to 0")
-    if for_photos or classes != list(CLASSES):
+    if is_for_photos or classes != list(CLASSES):
         wrong = [name for name in ("forms", "non_digits", "extra") if getattr(config, name)]
         if wrong:
             flags = " ".join(f"--{name.replace('_', '-')} {'' if name == 'extra' else '0'}" for name in wrong)
@@ -199,8 +241,8 @@ def _check_settings(config, classes):
             )
 
 
-def _class_counts(classes, labels, config):
-    """How many images each class has, in words, and that they are uneven where they are."""
+def _describe_classes(classes, labels, config):
+    """Describe how many images each class has, and how unbalanced the classes are."""
     counts = np.bincount(labels, minlength=len(classes))
     least, most = int(counts.argmin()), int(counts.argmax())
     if len(classes) <= 12:
@@ -209,9 +251,15 @@ def _class_counts(classes, labels, config):
     else:
         ends = " to ".join(f"{counts[end]:,} ({classes[end]})" for end in (least, most))
         lines = [f"train: {len(classes)} classes of {ends}"]
-    if counts[most] > _UNEVEN * counts[least]:
-        hint = "" if config.class_weights == "balanced" else "; --class-weights balanced evens that out"
+    if counts[most] > _MAX_IMBALANCE * counts[least]:
+        hint = "" if config.class_weights == "balanced" else "; --class-weights balanced compensates for that"
         lines.append(
             f"{classes[most]} has {counts[most] / max(1, counts[least]):.1f} times as many as {classes[least]}{hint}"
         )
     return "\n".join(lines)
+
+
+def _spread(count, fraction):
+    """Return bool [count] with that fraction true, evenly spread: every tenth for a fraction of 0.1."""
+    share = np.floor(np.arange(count + 1) * fraction)
+    return share[1:] > share[:-1]

@@ -1,4 +1,4 @@
-"""Digits as people write them where MNIST's writers did not, drawn from stroke templates."""
+"""Synthetic digits in handwritten forms that MNIST lacks, drawn from stroke templates."""
 
 from itertools import pairwise
 
@@ -8,11 +8,11 @@ import numpy as np
 from digits.data.augment import augment
 from digits.imaging.mnist_format import SIDE, to_mnist
 
-_CANVAS = 112  # pixels of the square they are drawn on
-_JITTER = 2.5  # standard deviation of a point's place, in hundredths of the square
+_CANVAS = 112  # side of the square canvas, pixels
+_JITTER = 2.5  # standard deviation of a point's position, hundredths of the canvas
 
-# The forms of each digit, each between two extremes: strokes are parted by "/", their points are "x,y" in hundredths of
-# a square, y downwards; the pen turns sharply where a point has a "!", else it swings.
+# The forms of each digit, each as two extremes to interpolate between. Strokes are separated by "/"; their points are
+# "x,y" in hundredths of the canvas, y downwards. A "!" marks a corner; the path is smooth at all other points.
 _FORMS = {
     0: [
         ("50,8 24,24 20,70 50,92 78,72 78,28 50,8", "42,16 12,36 20,74 54,84 92,64 84,26 34,20"),  # closed
@@ -27,25 +27,25 @@ _FORMS = {
         ("36,34 60,10! 57,92", "4,64 70,8! 46,92"),  # with a flag
         ("40,22 54,10! 52,92", "22,40 62,8! 62,92"),
         ("44,42 58,10! 57,92", "26,76 66,8! 54,92"),
-        ("32,52 42,40 62,10! 58,92", "12,58 30,50 70,8! 42,92"),  # the flag swings
+        ("32,52 42,40 62,10! 58,92", "12,58 30,50 70,8! 42,92"),  # with a curved flag
         ("36,34 56,10! 56,90 / 36,90 78,90", "12,46 54,8! 52,92 / 16,92 92,90"),  # with flag and foot
         ("36,30 58,10! 54,90! 32,90! 78,88", "16,40 62,8! 48,88! 22,92! 84,86"),
         ("52,8! 50,92 / 36,92 66,92", "54,8! 50,92 / 18,92 84,92"),  # with a foot
     ],
     2: [
         ("24,28 46,8 74,26 52,62 22,90! 80,90", "20,34 44,6 80,28 50,66 16,92! 88,86"),
-        ("22,24 50,8 72,30 40,72 24,88 34,80 56,88 82,86", "24,30 56,8 74,34 36,76 18,92 32,70 58,92 90,82"),  # a loop
+        ("22,24 50,8 72,30 40,72 24,88 34,80 56,88 82,86", "24,30 56,8 74,34 36,76 18,92 32,70 58,92 90,82"),  # looped
     ],
     3: [
         ("24,14 50,8 72,26 46,46! 76,64 56,92 22,84", "20,20 54,6 72,24 36,44! 80,70 50,94 14,80"),
-        ("24,12! 72,12! 46,44! 76,64 56,92 22,86", "18,10! 80,12! 36,42! 84,64 52,94 14,82"),  # a flat top
+        ("24,12! 72,12! 46,44! 76,64 56,92 22,86", "18,10! 80,12! 36,42! 84,64 52,94 14,82"),  # with a flat top
     ],
     4: [
         ("52,8 24,60! 82,58 / 64,34 60,92", "44,6 12,54! 90,50 / 70,22 64,94"),  # open
         ("26,10 24,54! 78,52 / 72,10 70,92", "34,8 14,58! 84,50 / 64,8 58,94"),
-        ("52,6 36,64! 68,60 / 60,46 55,90", "60,4 30,62! 76,58 / 60,42 46,94"),  # narrow, the second stroke short
+        ("52,6 36,64! 68,60 / 60,46 55,90", "60,4 30,62! 76,58 / 60,42 46,94"),  # narrow, with a short second stroke
         ("54,6 34,68! 72,62 / 66,40 54,92", "48,4 38,76! 66,70 / 64,52 60,92"),
-        ("28,8 22,56 32,70 76,66 / 78,36 72,92", "40,8 14,62 26,80 74,70 / 84,40 70,88"),  # an L and a stroke
+        ("28,8 22,56 32,70 76,66 / 78,36 72,92", "40,8 14,62 26,80 74,70 / 84,40 70,88"),  # an L and a second stroke
         ("60,92 62,10! 18,62! 84,60", "52,94 66,8! 14,66! 90,62"),  # closed, in one stroke
     ],
     5: [
@@ -86,30 +86,30 @@ _FORMS = {
         (
             "68,18 46,8 30,28 46,48 68,24! 68,66 52,90 28,84",
             "76,16 44,8 22,28 44,50 74,20! 78,76 46,96 10,82",
-        ),  # a hook
+        ),  # with a hook
         (
             "66,14 48,8 36,24 50,38 66,18! 70,60 56,90 20,90",
             "62,14 46,10 40,22 52,32 62,16! 74,66 58,94 8,88",
-        ),  # small head
-        ("70,20 44,8 28,28 48,46 70,22! 70,88! 26,90", "76,20 40,8 20,30 50,48 74,18! 74,84! 10,94"),  # a corner
+        ),  # with a small head
+        ("70,20 44,8 28,28 48,46 70,22! 70,88! 26,90", "76,20 40,8 20,30 50,48 74,18! 74,84! 10,94"),  # with a corner
         (
             "64,22 46,8 32,26 50,40 68,16 56,34 70,66 50,90 22,80",
             "58,24 40,10 30,26 46,38 62,20 44,40 72,70 48,94 14,84",
-        ),  # an S
+        ),  # S-shaped
         ("68,20 46,8 28,28 46,48 68,26! 60,92", "74,16 44,8 24,34 50,48 72,24! 44,94"),
     ],
 }
 
 
 def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw digits of all classes alike: 1 with a flag or a foot, crossed 0 and 7, open 4, hooked 9 and others.
+    """Draw digits, every class with the same probability: 1 with flag or foot, crossed 0 and 7, open 4, hooked 9, etc.
 
     Args:
-        count: how many to make.
-        rng: source of all chance: form, what lies between its extremes, unsteadiness, slant, pen.
+        count: number of images.
+        rng: source of all randomness: form, position between its extremes, jitter, distortion, pen width.
 
     Returns:
-        uint8 [count, 28, 28] in MNIST's form, and labels int64 [count].
+        images uint8 [count, 28, 28] in MNIST's form, and labels int64 [count].
     """
     labels = rng.integers(len(_FORMS), size=count)
     images = np.empty((count, SIDE, SIDE), np.uint8)
@@ -119,21 +119,21 @@ def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndar
 
 
 def draw_form(label: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw one digit as `make_synthetic_digits` does, uint8 [112, 112], ink bright."""
+    """Draw one digit on the canvas, uint8 [112, 112], ink bright."""
     forms = _FORMS[label]
-    one, other = map(_parse, forms[rng.integers(len(forms))])
+    extremes = map(_parse, forms[rng.integers(len(forms))])
     share = rng.uniform(-0.1, 1.1)
-    picture = np.zeros((_CANVAS, _CANVAS), np.uint8)
+    canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)
     pen = int(rng.integers(3, 13))
-    for (points, sharp), (others, _) in zip(one, other, strict=True):
-        points = points + share * (others - points) + rng.normal(0, _JITTER, points.shape)
-        path = _swing(points, sharp) * 0.76 + 18  # hundredths of the square -> pixels, with a margin for the pen
-        cv2.polylines(picture, [np.rint(16 * path).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
-    return augment(picture[None], rng, rotation=12, aspect=0.35, shear=0.25, elastic=5)[0]
+    for (first, is_corner), (second, _) in zip(*extremes, strict=True):
+        points = first + share * (second - first) + rng.normal(0, _JITTER, first.shape)
+        path = _spline(points, is_corner) * 0.76 + 18  # hundredths of the canvas -> pixels, with a margin for the pen
+        cv2.polylines(canvas, [np.rint(16 * path).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
+    return augment(canvas[None], rng, rotation=12, aspect=0.35, shear=0.25, elastic=5)[0]
 
 
 def _parse(text):
-    """The strokes of a template: points float [K, 2], and bool [K], where the pen turns sharply."""
+    """Parse a template into strokes: points float [K, 2], and whether each is a corner, bool [K]."""
     strokes = [stroke.split() for stroke in text.split("/")]
     return [
         (np.array([point.rstrip("!").split(",") for point in stroke], float), [point.endswith("!") for point in stroke])
@@ -141,9 +141,9 @@ def _parse(text):
     ]
 
 
-def _swing(points, sharp):
-    """A smooth path through the points [K, 2] (Catmull and Rom 1974), with corners where it is sharp."""
-    corners = [0, *(i for i in range(1, len(points) - 1) if sharp[i]), len(points) - 1]
+def _spline(points, is_corner):
+    """Interpolate a path through points [K, 2], smooth except at corners (Catmull and Rom 1974)."""
+    corners = [0, *(i for i in range(1, len(points) - 1) if is_corner[i]), len(points) - 1]
     steps = np.linspace(0, 1, 8, endpoint=False)[:, None]
     path = []
     for first, last in pairwise(corners):

@@ -1,4 +1,4 @@
-"""A trained network, ready to answer, and to say why an answer is not to be trusted."""
+"""The classifier: a trained network that reads pictures, and says which of its predictions to trust."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,10 @@ class Classifier:
         self.temperature = self.calibration.temperature if self.calibration else 1.0
 
     def read(self, path: str | Path) -> Reading:
-        """Read the digit in a picture file, or name the class of a photo."""
+        """Read the digit in a picture file, or classify a photo.
+
+        A blank picture gives a reading without a label; a file that cannot be read gives one with an `error`.
+        """
         loaded = self.load(path)
         if loaded.image is None:
             return loaded
@@ -52,7 +55,7 @@ class Classifier:
     def read_page(self, path: str | Path) -> list[Reading]:
         """Read every digit in a picture file, in reading order, each with its `box` and `line`.
 
-        A blank page is one reading without a label; a file that cannot be read is one with an error.
+        A blank page gives one reading without a label; a file that cannot be read gives one with an `error`.
 
         Raises:
             InputError: the classes are not the digits 0 to 9.
@@ -77,7 +80,7 @@ class Classifier:
         ]
 
     def load(self, path: str | Path) -> Reading:
-        """Read a picture file into the network's input, `image`; without one, `reason` or `error` says why."""
+        """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why."""
         try:
             image = read_digit(path) if self.takes_digits else read_input(path, self.input_shape)
         except BlankImage:
@@ -86,39 +89,42 @@ class Classifier:
             return Reading(path=str(path), error=str(error))
         return Reading(path=str(path), image=image)
 
+    def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
+        """Classify images float32 [N, 28, 28] in [0, 1] in MNIST's form, or photos uint8 [N, S, S, 3] in RGB."""
+        logits = self.logits(images)
+        return self.decide(images, logits, self.probs(logits))
+
     def logits(self, images: np.ndarray | ImageFiles) -> np.ndarray:
         """Run the network on images as `predict` takes them; logits float32 [N, num_classes]."""
         return predict_logits(self.model, input_batches(images))
-
-    def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
-        """Classify images float32 [N, 28, 28] in [0, 1], in MNIST's form, or photos uint8 [N, S, S, 3]."""
-        logits = self.logits(images)
-        return self.decide(images, logits, self.probs(logits))
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, num_classes] -> calibrated probabilities float64 [N, num_classes]."""
         return softmax(np.float64(logits) / self.temperature)
 
     def decide(self, images: np.ndarray | ImageFiles, logits: np.ndarray, probs: np.ndarray) -> list[Reading]:
-        """Decide for each image which class it is, and whether to trust that."""
-        labels = [self.classes[index] for index in probs.argmax(1)]
-        confidences = probs.max(1).tolist()
-        inputs = images if isinstance(images, np.ndarray) else [None] * len(logits)  # photos may not all be in memory
-        if self.calibration is None:
-            trusted = reasons = [None] * len(logits)
-        else:
+        """Choose the most probable class of each image, and decide whether to trust it."""
+        inputs = self._inputs(images)
+        trusted = reasons = [None] * len(logits)
+        if self.calibration:
             trusted = self.calibration.accepts(logits).tolist()
             in_classes = self.calibration.in_classes(logits)
             reasons = [self._reason(*row) for row in zip(inputs, trusted, in_classes, strict=True)]
-        return [Reading(*row) for row in zip(labels, confidences, probs, trusted, reasons, inputs, strict=True)]
+        columns = (probs.argmax(1), probs.max(1).tolist(), probs, trusted, reasons, inputs)
+        return [Reading(self.classes[index], *row) for index, *row in zip(*columns, strict=True)]
 
     def require_digits(self) -> None:
         """Raise an InputError unless the classes are the digits 0 to 9."""
         if not self.takes_digits or self.classes != list(CLASSES):
             raise InputError(
-                f"checkpoint {self.path}: this needs a network of the digits 0 to 9, and its classes are "
+                f"checkpoint {self.path}: expected a network for the digits 0 to 9, but its classes are "
                 f"{' '.join(self.classes[:12])}"
             )
+
+    def _inputs(self, images):
+        if self.takes_digits:
+            return np.concatenate([batch[:, 0] for batch in input_batches(images)])  # float32 [N, 28, 28] in [0, 1]
+        return images if isinstance(images, np.ndarray) else [None] * len(images)  # photo files may not fit in memory
 
     def _reason(self, image, trusted, in_classes):
         if trusted:

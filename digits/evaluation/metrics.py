@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_SPREAD = {
+_SPREAD_HEADERS = {  # metrics in the table over seeds, and their column headers
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "coverage": "trusted",
@@ -12,27 +12,27 @@ _SPREAD = {
 
 
 def confusion_matrix(labels: np.ndarray, preds: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count int [num_classes, num_classes]: row = true class, column = predicted class."""
+    """Count labels int [N] by predictions int [N]: int [num_classes, num_classes], row = true class."""
     counts = np.bincount(labels * num_classes + preds, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
 
 def summarize(confusion: np.ndarray) -> dict:
-    """Metrics of a confusion matrix, as scikit-learn defines them: a ratio of nothing to nothing counts as 0.
+    """Compute metrics from a confusion matrix, as scikit-learn defines them; 0/0 counts as 0 (zero_division=0).
 
     Args:
         confusion: int [C, C], row = true class, column = predicted class.
 
     Returns:
-        `images`: how many. `accuracy`: the share of them labeled right. `precision`, `recall`: unweighted means
-        over the classes that occur, as truth or as prediction. `f1`: the harmonic mean of those two. `macro_f1`: the
-        unweighted mean of the classes' own F1, which is never above it (Opitz and Burst 2019, "Macro F1 and Macro F1").
-        `per_class`: list of C dicts with `images precision recall f1`; a class's recall is its accuracy.
+        `images`: their number. `accuracy`: the share classified correctly. `precision`, `recall`: unweighted means
+        over the classes that occur among labels or predictions. `f1`: the harmonic mean of these two means. `macro_f1`:
+        the unweighted mean of the F1 of each class, never above `f1` (Opitz and Burst 2019, "Macro F1 and Macro F1").
+        `per_class`: list of C dicts with `images precision recall f1`; the recall of a class is its accuracy.
     """
-    right = np.diag(confusion)
+    correct = np.diag(confusion)
     support, predicted = confusion.sum(1), confusion.sum(0)
-    precision, recall = _ratio(right, predicted), _ratio(right, support)
-    f1 = _ratio(2 * right, support + predicted)
+    precision, recall = _ratio(correct, predicted), _ratio(correct, support)
+    f1 = _ratio(2 * correct, support + predicted)
     occurs = support + predicted > 0
     mean_precision, mean_recall, mean_f1 = (
         float(values[occurs].mean()) if occurs.any() else 0.0 for values in (precision, recall, f1)
@@ -40,7 +40,7 @@ def summarize(confusion: np.ndarray) -> dict:
     rows = zip(support, precision, recall, f1, strict=True)
     return {
         "images": int(support.sum()),
-        "accuracy": float(_ratio(right.sum(), support.sum())),
+        "accuracy": float(_ratio(correct.sum(), support.sum())),
         "precision": mean_precision,
         "recall": mean_recall,
         "f1": float(_ratio(2 * mean_precision * mean_recall, mean_precision + mean_recall)),
@@ -52,7 +52,13 @@ def summarize(confusion: np.ndarray) -> dict:
 
 
 def score(logits: np.ndarray, labels: np.ndarray, loss: str = "cross_entropy") -> dict:
-    """`loss`, of the kind named, and what `summarize` says of the answers; logits [N, C], labels int [N]."""
+    """Compute the loss and the metrics of `summarize`.
+
+    Args:
+        logits: float [N, C].
+        labels: int [N].
+        loss: `"cross_entropy"` or `"mse"`.
+    """
     confusion = confusion_matrix(labels, logits.argmax(1), logits.shape[1])
     loss_function = {"cross_entropy": cross_entropy, "mse": mean_squared_error}[loss]
     return {"loss": loss_function(logits, labels), **summarize(confusion)}
@@ -77,13 +83,13 @@ def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def format_report(metrics: dict, classes: list[str]) -> str:
-    """The metrics of `summarize` as an aligned table, a row a class and the means below."""
+    """Format the metrics of `summarize` as an aligned table: one row per class, the means, the accuracy."""
     width = max(len("all"), *map(len, classes))
     lines = [f"{'':{width}}  images  precision  recall      F1"]
     for name, row in zip(classes, metrics["per_class"], strict=True):
-        values = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
-        if not (row["images"] or any(row[key] for key in ("precision", "recall", "f1"))):
-            values = ["-"] * 3  # neither there nor ever read as
+        values = ["-"] * 3  # without images of the class
+        if row["images"]:
+            values = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
         lines.append(f"{name:>{width}}  {row['images']:6d}  {values[0]:>9}  {values[1]:>6}  {values[2]:>6}")
     means = [f"{metrics[key]:.4f}" for key in ("precision", "recall", "macro_f1")]
     lines.append(f"{'all':>{width}}  {metrics['images']:6d}  {means[0]:>9}  {means[1]:>6}  {means[2]:>6}")
@@ -93,68 +99,68 @@ def format_report(metrics: dict, classes: list[str]) -> str:
 
 
 def format_confusions(confusion: np.ndarray, classes: list[str], pairs: int = 5) -> str:
-    """The cross table (row = true class; left out for more than 15 classes), and the confusions that cost most.
+    """Format the confusion matrix (omitted for more than 15 classes) and the most frequent confusions.
 
     Args:
         confusion: int [C, C], row = true class, column = predicted class.
         classes: the class names.
-        pairs: how many confusions to name.
+        pairs: number of confusions to list.
     """
     lines = []
     if len(classes) <= 15:
         width = max(len("true, read as"), *map(len, classes))
         widths = [max(5, len(name)) for name in classes]
-        lines.append(
-            f"{'true, read as':{width}}" + "".join(f"  {name:>{w}}" for name, w in zip(classes, widths, strict=True))
-        )
-        for name, row in zip(classes, confusion, strict=True):
-            lines.append(f"{name:>{width}}" + "".join(f"  {count:{w}d}" for count, w in zip(row, widths, strict=True)))
+        lines.append(f"{'true, read as':{width}}{_format_cells(classes, widths)}")
+        lines += [f"{name:>{width}}{_format_cells(row, widths)}" for name, row in zip(classes, confusion, strict=True)]
     mistakes = confusion - np.diag(np.diag(confusion))
-    for place in np.argsort(-mistakes, axis=None, kind="stable")[:pairs]:
-        true, read = divmod(int(place), len(classes))
-        count, images = mistakes[true, read], confusion[true].sum()
+    for index in np.argsort(-mistakes, axis=None, kind="stable")[:pairs]:
+        label, pred = divmod(int(index), len(classes))
+        count, images = mistakes[label, pred], confusion[label].sum()
         if count:
             share = f"{count / mistakes.sum():.0%} of all mistakes"
             lines.append(
-                f"{classes[true]} read as {classes[read]}: {count:,} of {images:,} ({count / images:.1%}), {share}"
+                f"{classes[label]} read as {classes[pred]}: {count:,} of {images:,} ({count / images:.1%}), {share}"
             )
     return "\n".join(lines)
 
 
-def choose_answers(labels: np.ndarray, probs: np.ndarray, right: bool, count: int) -> np.ndarray:
-    """Indices of answers to show: the surest mistakes, the surest first; or right ones, evenly from sure to unsure.
+def choose_examples(labels: np.ndarray, probs: np.ndarray, correct: bool, count: int) -> np.ndarray:
+    """Choose predictions to show, in order of decreasing confidence; returns their indices.
 
     Args:
         labels: int [N].
         probs: float [N, C].
-        right: which of the two.
-        count: how many, at most.
+        correct: correct predictions, evenly spread over the confidences; or the mistakes with the highest confidence.
+        count: maximum number.
     """
-    found = np.flatnonzero((probs.argmax(1) == labels) == right)
+    found = np.flatnonzero((probs.argmax(1) == labels) == correct)
     found = found[np.argsort(-probs[found].max(1), kind="stable")]
-    if not right:
+    if not correct:
         return found[:count]
     return found[np.unique(np.linspace(0, len(found) - 1, count).astype(int))] if len(found) else found
 
 
 def format_spread(seeds: list[int], rows: list[dict]) -> str:
-    """What each seed's run reached, and mean and standard deviation (n - 1), as an aligned table in percent.
+    """Format the metrics of one run per seed, with mean and standard deviation (n - 1), as a table in percent.
 
     Args:
-        seeds: the seeds.
-        rows: a dict a seed; of what `_SPREAD` names, those that all of them have are shown.
+        seeds: the seed of each run.
+        rows: the metrics of each run; the table shows the keys of `_SPREAD_HEADERS` that all runs have.
     """
-    names = [name for name in _SPREAD if all(row.get(name) is not None for row in rows)]
+    names = [name for name in _SPREAD_HEADERS if all(row.get(name) is not None for row in rows)]
     values = 100 * np.array([[row[name] for name in names] for row in rows])
-    lines = ["seed" + "".join(f"  {_SPREAD[name]:>14}" for name in names)]
-    labeled = [(str(seed), row) for seed, row in zip(seeds, values, strict=True)] + [("mean", values.mean(0))]
+    lines = ["seed" + "".join(f"  {_SPREAD_HEADERS[name]:>14}" for name in names)]
+    table = [*zip(map(str, seeds), values, strict=True), ("mean", values.mean(0))]
     if len(rows) > 1:
-        labeled.append(("sd", values.std(0, ddof=1)))
-    return "\n".join(
-        [*lines, *(f"{label:>4}" + "".join(f"  {value:13.3f}%" for value in row) for label, row in labeled)]
-    )
+        table.append(("sd", values.std(0, ddof=1)))
+    lines += [f"{name:>4}" + "".join(f"  {value:13.3f}%" for value in row) for name, row in table]
+    return "\n".join(lines)
 
 
-def _ratio(part, whole):
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _format_cells(cells, widths):
+    return "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _ratio(numerator, denominator):
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

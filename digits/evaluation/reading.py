@@ -1,4 +1,4 @@
-"""The one answer type: what a network reads in a picture, in a figure on a page, or in a drawing."""
+"""The result of reading a picture, a figure on a page, or a drawing."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ NO_KNOWN_CLASS = "none of the classes"  # replaces NOT_A_DIGIT where the classes
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a network reads in one picture, one figure on a page, or one drawing.
+    """The prediction for one picture, one figure on a page, or one drawing.
 
     Attributes:
         label: the most probable class; None if the picture is blank or cannot be read.
         confidence: the probability of `label`, in [0, 1].
         probs: float [num_classes], the probability of each class.
         trusted: whether the confidence is high enough to rely on; None if the network was never calibrated.
-        reason: why the reading is not trusted, one of the constants above. Except for `LOW_CONFIDENCE`, the label is
-            only the nearest class.
+        reason: why it is not trusted, one of the constants above; unless that is `LOW_CONFIDENCE`, the label is only
+            the nearest class.
         image: the network's input: float32 [28, 28] in MNIST's form, ink bright, or a photo uint8 [S, S, 3].
         path: the picture's file.
         box: x, y, width, height in pixels, if the figure was found on a page.
-        line: the line of writing it stands in, from 0.
+        line: the number of its line of writing on the page, from 0.
         error: why the file cannot be read.
     """
 
@@ -44,7 +44,7 @@ class Reading:
         return self.label is not None and self.reason in (None, LOW_CONFIDENCE)
 
     def describe(self) -> str:
-        """The reading in words.
+        """Say it in words.
 
         `7, 98.97% sure`; `7?, 61.20% sure: low confidence`; `not a digit; the nearest is 7, 41.02%`; `blank`.
         """

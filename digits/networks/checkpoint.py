@@ -11,9 +11,9 @@ import paddle
 
 from digits import safe_pickle
 from digits.cli import InputError
-from digits.files import replacing, seal, unseal
+from digits.files import project_path, replacing, seal, unseal
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "shipped" / "extended"  # the default checkpoint
+SHIPPED = project_path("checkpoints/shipped/extended")  # the default checkpoint
 
 _MAX_META_BYTES = 10_000_000  # of a checkpoint's JSON file
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights

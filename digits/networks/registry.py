@@ -4,7 +4,6 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -12,18 +11,14 @@ from paddle import nn
 
 from digits.cli import InputError
 from digits.config import FIELDS, check_setting
+from digits.files import project_path
 from digits.networks.checkpoint import Checkpoint, load_weights
 from digits.networks.photo import PhotoCNN, TransferNet
 
 
 def _load_model_file():
-    """Import `model.py` as `digits.model`: from beside the package in a checkout, from inside it where it is installed.
-
-    A plain `import model` could find the user's own `model.py` instead.
-    """
-    package = Path(__file__).resolve().parents[1]
-    path = next(folder / "model.py" for folder in (package, package.parent) if (folder / "model.py").exists())
-    spec = importlib.util.spec_from_file_location("digits.model", path)
+    """Import `model.py` as `digits.model`; a plain `import model` could find the user's own `model.py` instead."""
+    spec = importlib.util.spec_from_file_location("digits.model", project_path("model.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules["digits.model"] = module
     spec.loader.exec_module(module)

@@ -14,9 +14,9 @@ from digits.cli import RunError
 from digits.config import Config
 from digits.data.augment import AMOUNTS, augment
 from digits.data.image_files import prefetch, to_input
-from digits.data.mnist import CLASSES, shuffled_batches
+from digits.data.mnist import CLASSES
 from digits.data.non_digits import make_non_digits
-from digits.data.splits import Dataset
+from digits.data.splits import Dataset, shuffled_batches
 from digits.data.synthetic_digits import make_synthetic_digits
 from digits.evaluation.metrics import score
 from digits.training.pseudo_labels import PseudoLabels

@@ -8,7 +8,7 @@ import paddle
 from digits.config import Config
 from digits.data.image_files import input_batches
 from digits.data.splits import Dataset, has_class_folders, load_test
-from digits.evaluation import calibration, plots
+from digits.evaluation import calibration, plots, trust_report
 from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, format_spread, score, softmax
 from digits.files import replacing
@@ -55,14 +55,14 @@ def calibrate(config: Config, data: Dataset, out: Path) -> None:
             (predict_logits(network, input_batches(images)), labels) for images, labels in (data.val, data.calibration)
         )
         found = calibration.calibrate(val, held_out, config.trusted_level, config.max_error, config.delta)
-        trust = Calibration.read(found)
         best.meta["calibration"] = found
+        trust = Calibration.load(best)
         best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
         save_meta(best.path, best.meta)
         title = f"{out}: {len(held_out[1]):,} calibration images"
         plots.save(plots.trust(*calibration.trust_curves(trust, *held_out), title), out / "trust.png")
-    print(f"\n{calibration.format_calibration(best.meta['calibration'])}")
-    print(f"val: {calibration.format_trust(best.meta['metrics']['val'])}")
+    print(f"\n{trust_report.format_calibration(best.meta['calibration'])}")
+    print(f"val: {trust_report.format_trust(best.meta['metrics']['val'])}")
 
 
 def report_test(config: Config, data: Dataset, out: Path, limit: int | None = None) -> None:
@@ -102,7 +102,7 @@ def report_test(config: Config, data: Dataset, out: Path, limit: int | None = No
     shown = metrics["test"] or metrics["val"]
     print(format_report(shown, classes))
     if "coverage" in shown:
-        print(calibration.format_trust(shown))
+        print(trust_report.format_trust(shown))
 
 
 def report_seeds(runs: list[Run]) -> None:
@@ -119,7 +119,7 @@ def write_meanings(out: Path) -> None:
     if not found:
         return
     with replacing(MEANINGS_FILE) as temporary:
-        explained = {"checkpoint": str(out), **calibration.explain(found)}
+        explained = {"checkpoint": str(out), **trust_report.explain(found)}
         temporary.write_text(json.dumps(explained, indent=2) + "\n", encoding="utf-8")
     print(f"\nwhat these numbers mean: {MEANINGS_FILE}")
 
@@ -128,5 +128,5 @@ def _show_predictions(images, labels, probs, classes, title, out):
     confusion = confusion_matrix(labels, probs.argmax(1), len(classes))
     print(f"\n{format_confusions(confusion, classes)}")
     plots.save(plots.confusion(confusion, classes, title), out / "confusion.png")
-    for name, figure in plots.answers(images, labels, probs, classes, title).items():
+    for name, figure in plots.prediction_sheets(images, labels, probs, classes, title).items():
         plots.save(figure, out / f"{name}.png")

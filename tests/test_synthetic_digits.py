@@ -1,4 +1,4 @@
-"""Drawn digits: in MNIST's form, of all classes, and decided by the generator alone."""
+"""Synthetic digits: in MNIST's form, of all classes, and decided by the generator alone."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def test_the_generator_decides_everything():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_they_have_the_form_of_mnist_all_classes_and_no_two_are_alike():
+def test_images_are_in_mnists_form_of_all_classes_and_all_different():
     images, labels = make_synthetic_digits(500, np.random.default_rng(0))
     assert images.shape == (500, 28, 28)
     assert images.dtype == np.uint8
@@ -21,18 +21,18 @@ def test_they_have_the_form_of_mnist_all_classes_and_no_two_are_alike():
     assert len({image.tobytes() for image in images}) == 500
     mass = images.astype(float) / images.sum((1, 2), keepdims=True)
     centers = np.stack([mass.sum(2) @ np.arange(28), mass.sum(1) @ np.arange(28)], 1)
-    assert np.abs(centers - 14).max() < 1.5  # a tall or wide digit has less room to be moved
+    assert np.abs(centers - 14).max() < 1.5  # a tall or wide digit has less room around it
 
 
-def test_nothing_is_cut_off_at_the_edge_of_the_square():
+def test_digits_are_not_cut_off_at_the_edge_of_the_canvas():
     rng = np.random.default_rng(0)
     for label in range(10):
-        pictures = np.stack([draw_form(label, rng) for _ in range(60)])
-        edge = np.concatenate([pictures[:, [0, -1]].max(2), pictures[:, :, [0, -1]].max(1)], 1)
+        drawings = np.stack([draw_form(label, rng) for _ in range(60)])
+        edge = np.concatenate([drawings[:, [0, -1]].max(2), drawings[:, :, [0, -1]].max(1)], 1)
         assert (edge.max(1) > 128).mean() < 0.05
 
 
-def test_the_shipped_network_has_learnt_them():
+def test_the_shipped_network_classifies_them():
     images, labels = make_synthetic_digits(1000, np.random.default_rng(99))
     classifier = Classifier()
     assert (classifier.logits(images.astype(np.float32) / 255).argmax(1) == labels).mean() > 0.98

@@ -1,4 +1,4 @@
-"""Image folders: which classes there are, which files are train, val and test, and one clear line for each mistake."""
+"""Class folders: the classes, the files of train, val and test, and a one-line error for each mistake."""
 
 import json
 import shutil
@@ -6,11 +6,12 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest import assert_one_line_error, script
+from conftest import ROOT, assert_one_line_error, call
 
+import train
 from digits.cli import InputError
 from digits.config import Config
-from digits.data.folders import list_files, list_image_folder
+from digits.data.folders import find_images, list_class_folders, list_files, list_image_folder
 from digits.data.splits import load_dataset, load_test
 
 
@@ -40,7 +41,7 @@ def test_train_val_and_test_folders(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["valid", "validation", "Val"])
-def test_the_parts_go_by_other_names_too(tmp_path, name):
+def test_usual_names_of_the_part_folders_are_accepted(tmp_path, name):
     fill(tmp_path / "Training", a=1, b=1)
     fill(tmp_path / name, a=1, b=2)
     fill(tmp_path / "Testing", b=1)
@@ -48,42 +49,42 @@ def test_the_parts_go_by_other_names_too(tmp_path, name):
     assert [labels.tolist() for _, labels in parts.values()] == [[0, 1], [0, 1, 1], [1]]
 
 
-def test_a_test_folder_without_classes_is_no_test_set(tmp_path, capsys):
+def test_a_test_folder_without_class_folders_is_not_a_test_set(tmp_path, capsys):
     fill(tmp_path / "train", a=1, b=1)
     touch(tmp_path / "test" / "1.png")
     assert list(list_image_folder(tmp_path).parts) == ["train"]
-    assert "test: has no class folders, so it is no test set" in capsys.readouterr().err
+    assert "test: has no class folders, so it is not a test set" in capsys.readouterr().err
 
 
-def test_class_folders_alone_are_all_train(tmp_path):
+def test_class_folders_without_parts_are_all_train(tmp_path):
     fill(tmp_path, dogs=2, cats=1)
     found = list_image_folder(tmp_path)
     assert (found.classes, list(found.parts)) == (["cats", "dogs"], ["train"])
 
 
-def test_hidden_files_are_passed_over_and_folders_within_a_class_searched(tmp_path, capsys):
+def test_hidden_files_are_skipped_loose_files_named_and_folders_in_a_class_searched(tmp_path, capsys):
     fill(tmp_path, a=1, b=1)
     touch(tmp_path / "a" / ".DS_Store", tmp_path / ".git" / "x.png", tmp_path / "b" / "more" / "x.png")
     touch(tmp_path / "loose.png")
     found = list_image_folder(tmp_path)
     assert found.classes == ["a", "b"]
     assert [path.name for path in found.parts["train"][0]] == ["000.png", "000.png", "x.png"]
-    assert capsys.readouterr().err == f"left out: {tmp_path / 'loose.png'}: lies in no class folder\n"
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'loose.png'}: is not in a class folder\n"
     assert len(list_files(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"train": {"a": 1}}, "has 1 class folders, two at least are wanted"),
+        ({"train": {"a": 1}}, "has 1 class folders, expected at least two"),
         ({}, "has 0 class folders"),
-        ({"train": {"a": 1, "b": 0}}, "there is nothing in b/"),
-        ({"val": {"a": 1, "b": 1}}, "has val/, and no train/ beside it"),
+        ({"train": {"a": 1, "b": 0}}, "train: b/ is empty"),
+        ({"val": {"a": 1, "b": 1}}, "has val/ but no train/"),
         ({"train": {"a": 1, "b": 1}, "val": {"c": 1}}, "'c' is not a class"),
-        ({"train": {"a": 1, "b": 1}, "val": {"a": 0}}, "val: there is nothing in its class folders"),
+        ({"train": {"a": 1, "b": 1}, "val": {"a": 0}}, "val: no pictures in class folders"),
     ],
 )
-def test_a_mistake_in_the_folder_is_one_line(tmp_path, parts, message):
+def test_a_mistake_in_the_folders_is_an_input_error(tmp_path, parts, message):
     for part, counts in parts.items():
         fill(tmp_path / part, **counts)
         for name in counts:
@@ -92,27 +93,39 @@ def test_a_mistake_in_the_folder_is_one_line(tmp_path, parts, message):
         list_image_folder(tmp_path)
 
 
-def test_no_such_folder(tmp_path):
+def test_a_missing_folder_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         list_image_folder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no such folder"):
+        list_class_folders(tmp_path / "nowhere", ["a", "b"])
     touch(tmp_path / "file")
-    with pytest.raises(InputError, match="is a file, name its folder"):
+    with pytest.raises(InputError, match="is a file; name its folder"):
         list_image_folder(tmp_path / "file")
 
 
-# Parts of a folder that has been read
+def test_folders_are_replaced_by_their_images_and_other_paths_are_kept(tmp_path):
+    touch(*(tmp_path / name for name in ("b/2.PNG", "b/10.jpg", "a/1.png", "a/notes.txt")))
+    found = find_images([tmp_path, tmp_path / "a" / "notes.txt", tmp_path / "gone"])
+    names = ("a/1.png", "b/10.jpg", "b/2.PNG", "a/notes.txt", "gone")
+    assert found == [tmp_path / name for name in names]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        find_images([tmp_path / "empty"])
+
+
+# Datasets in class folders
 
 
 @pytest.fixture(scope="module")
 def colors(tmp_path_factory):
-    """100 red and 60 blue pictures, 8x8, each of a brightness of its own."""
+    """100 red and 60 blue images of 8x8 pixels, all of different brightness."""
     folder = tmp_path_factory.mktemp("colors")
     for name, channel, count in (("blue", 0, 60), ("red", 2, 100)):
         (folder / name).mkdir()
         for number in range(count):
-            picture = np.zeros((8, 8, 3), np.uint8)
-            picture[..., channel] = 100 + number
-            cv2.imwrite(str(folder / name / f"{number:03d}.png"), picture)
+            image = np.zeros((8, 8, 3), np.uint8)
+            image[..., channel] = 100 + number
+            cv2.imwrite(str(folder / name / f"{number:03d}.png"), image)
     return folder
 
 
@@ -121,65 +134,72 @@ def photo_config(folder, **settings):
 
 
 def contents(part):
+    """The set of (label, color) of the images in a part."""
     images, labels = part
     return {(int(label), *image[0, 0]) for image, label in zip(images[np.arange(len(images))], labels, strict=True)}
 
 
-def test_one_folder_is_split_by_seed_each_class_in_proportion(colors):
+def test_class_folders_are_split_by_seed_stratified_by_class(colors):
     config = photo_config(colors, calibration_fraction=0.1, test_fraction=0.1)
-    sets, test = load_dataset(config), load_test(config)
-    parts = [sets.train, sets.val, sets.calibration, test]
+    data, test = load_dataset(config), load_test(config)
+    parts = [data.train, data.val, data.calibration, test]
     for (_, labels), share in zip(parts, (0.63, 0.18, 0.09, 0.1), strict=True):
         counts = np.bincount(labels)
         assert abs(counts[0] - 60 * share) < 2
         assert abs(counts[1] - 100 * share) < 2
-    seen = [contents(part) for part in parts]
-    assert len(set().union(*seen)) == sum(map(len, seen)) == 160, "no image is in two parts"
+    found = [contents(part) for part in parts]
+    assert len(set().union(*found)) == sum(map(len, found)) == 160, "no image is in two parts"
 
-    assert contents(load_dataset(config).val) == seen[1]
-    assert contents(load_dataset(photo_config(colors, seed=1)).val) != seen[1]
-    assert sets.classes == ["blue", "red"]
+    assert contents(load_dataset(config).val) == found[1]
+    assert contents(load_dataset(photo_config(colors, seed=1)).val) != found[1]
+    assert data.classes == ["blue", "red"]
     assert load_test(photo_config(colors)) is None
 
 
-def test_a_class_that_cannot_be_read_is_an_error(tmp_path, colors):
+def test_a_class_without_readable_images_is_an_input_error(tmp_path, colors):
     shutil.copytree(colors, tmp_path / "data")
     (tmp_path / "data" / "green").mkdir()
     (tmp_path / "data" / "green" / "a.png").write_text("no picture")
-    with pytest.raises(InputError, match="no picture of green for training can be read"):
+    with pytest.raises(InputError, match="no training image of class green can be decoded"):
         load_dataset(photo_config(tmp_path / "data", calibration_fraction=0))
 
 
-def test_a_run_goes_on_with_the_files_it_began_with_only(tmp_path, colors):
-    shutil.copytree(colors, tmp_path / "data")
-    arguments = [
-        "configs/photo_cnn.yaml", "--image-size", 17, "--data-dir", tmp_path / "data", "--epochs", 1,
-        "--out", tmp_path / "run",
-    ]  # fmt: skip
-    done = script("train.py", *arguments)
+def train_on(folder, out, *arguments):
+    settings = ["--image-size", 17, "--data-dir", folder, "--epochs", 1, "--out", out]
+    return call(train.main, ROOT / "configs" / "photo_cnn.yaml", *settings, *arguments, cwd=out.parent)
+
+
+def listed_files(run):
+    return [path for part in json.loads((run / "files.json").read_text()).values() for path in part]
+
+
+def test_a_run_is_resumed_only_with_the_files_it_began_with(tmp_path, colors):
+    folder, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(colors, folder)
+    done = train_on(folder, run)
     assert done.returncode == 0, done.stderr
-    files = json.loads((tmp_path / "run" / "files.json").read_text())
-    assert sum(map(len, files.values())) == 160
-    assert script("train.py", *arguments, "--resume").returncode == 0
-    shutil.copy(tmp_path / "data" / "red" / "000.png", tmp_path / "data" / "red" / "new.png")
-    assert_one_line_error(script("train.py", *arguments, "--resume"), "have changed since the run", "files.json")
+    assert len(listed_files(run)) == 160
+    assert train_on(folder, run, "--resume").returncode == 0
+    shutil.copy(folder / "red" / "000.png", folder / "red" / "new.png")
+    assert_one_line_error(train_on(folder, run, "--resume"), "have changed since the run", "files.json")
 
 
-def test_what_a_run_stopped_at_its_start_has_left_binds_no_new_one(tmp_path, colors):
-    (tmp_path / "files.json").write_text('{"train": ["of", "another", "folder"]}')
-    settings = ["--image-size", 17, "--data-dir", colors, "--epochs", 1, "--out", tmp_path]
-    done = script("train.py", "configs/photo_cnn.yaml", *settings)
+def test_a_new_run_replaces_the_file_list_of_a_run_interrupted_at_its_start(tmp_path, colors):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "files.json").write_text('{"train": ["of", "another", "folder"]}')
+    done = train_on(colors, run)
     assert done.returncode == 0, done.stderr
-    assert sum(map(len, json.loads((tmp_path / "files.json").read_text()).values())) == 160
+    assert len(listed_files(run)) == 160
 
 
-def test_red_is_red(colors):
+def test_photos_are_rgb(colors):
     images, labels = load_dataset(photo_config(colors)).train
     means = images[np.arange(len(images))].mean((1, 2))  # [N, 3], red first
     assert ((means[:, 0] > means[:, 2]) == (labels == 1)).all()
 
 
-def test_uneven_classes_are_reported(tmp_path, colors, capsys):
+def test_unbalanced_classes_are_reported(tmp_path, colors, capsys):
     load_dataset(photo_config(colors))
     printed = capsys.readouterr().out
     assert "train, by class: blue 41, red 68" in printed
@@ -193,7 +213,9 @@ def test_uneven_classes_are_reported(tmp_path, colors, capsys):
     for number in range(3, 40):
         (tmp_path / "red" / f"{number}.png").write_bytes((colors / "red" / f"{number:03d}.png").read_bytes())
     load_dataset(photo_config(tmp_path, val_fraction=0.5, calibration_fraction=0.0))
-    assert "red has 10.0 times as many as blue; --class-weights balanced evens that out" in capsys.readouterr().out
+    assert (
+        "red has 10.0 times as many as blue; --class-weights balanced compensates for that" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,17 +227,13 @@ def test_uneven_classes_are_reported(tmp_path, colors, capsys):
         ({"model": "lenet", "non_digits": 3}, "non_digits: for networks of the digits"),
         ({"data_dir": "nowhere"}, "data folder nowhere: no such folder"),
         ({"unlabeled": "nowhere"}, "unlabeled: nowhere: no such folder"),
-        ({"test_fraction": 0.001}, "test_fraction 0.001 of 160 images leave a part without any"),
+        ({"test_fraction": 0.001}, "test_fraction 0.001 of 160 images leave a part empty"),
         (
             {"val_fraction": 0.001, "calibration_fraction": 0.1},
             "val_fraction 0.001 and calibration_fraction 0.1 of 160",
         ),
     ],
 )
-def test_settings_that_the_data_are_not_made_for(colors, settings, message):
+def test_settings_that_do_not_fit_the_data_are_input_errors(colors, settings, message):
     with pytest.raises(InputError, match=message):
-        load_dataset(
-            photo_config(**{"folder": colors} | settings)
-            if "data_dir" not in settings
-            else Config(**{"model": "photo_cnn"} | settings)
-        )
+        load_dataset(photo_config(colors, **settings))

@@ -1,0 +1,64 @@
+"""The calibration in words: what each number means, and what it says about a network."""
+
+from digits.evaluation.calibration import PASS_RATE
+
+MEANINGS = {
+    "temperature": "divides the logits before the softmax; minimizes the negative log-likelihood on val, with a prior "
+    "that keeps it near 1",
+    "digit_level": "an image whose largest logit is below this is not a digit (photos: none of the classes); "
+    f"{PASS_RATE:.0%} of the val images reach it",
+    "trusted_threshold": "lower end of the interval that contains the confidence of a correctly classified image with "
+    "probability trusted_level; it says how confident correct predictions are, not how often confident predictions are "
+    "correct",
+    "guaranteed_threshold": "predictions with at least this confidence are trusted: with probability at least "
+    "1 - delta over the draw of the calibration images, at most max_error of the accepted predictions on images of the "
+    "same kind are wrong; null: no threshold guarantees this, and no prediction is trusted",
+    "trusted_level": "probability that the interval of trusted_threshold contains the confidence of a correctly "
+    "classified image",
+    "max_error": "maximum error rate among the accepted predictions",
+    "delta": "maximum probability that the guarantee fails",
+    "images": "number of calibration images",
+    "ece_raw": "expected calibration error on the calibration images, without the temperature",
+    "ece": "expected calibration error on the calibration images, with the temperature",
+    "coverage": "share of the calibration images that are accepted",
+    "accepted_error": "share of the accepted calibration images that are wrong; null if none is accepted",
+}
+
+
+def explain(found: dict) -> dict:
+    """Add its meaning to each number that `calibrate` returned."""
+    return {name: {"value": found[name], "meaning": meaning} for name, meaning in MEANINGS.items()}
+
+
+def format_calibration(found: dict) -> str:
+    """Say in four lines what `calibrate` returned."""
+    threshold, images = found["guaranteed_threshold"], f"{found['images']:,} calibration images"
+    promise = (
+        f"at most {100 * found['max_error']:g}% of the accepted predictions are wrong, "
+        f"with probability at least {100 - 100 * found['delta']:g}%"
+    )
+    if threshold is None:
+        trusted = f"no prediction is trusted: on {images}, no threshold guarantees that {promise}"
+    else:
+        trusted = f"predictions with at least {threshold:.2%} confidence are trusted: by {images}, {promise}"
+    return "\n".join(
+        [
+            f"{trusted}; {_accepted(found)}",
+            f"an image whose largest logit is below {found['digit_level']:.2f} is none of the classes; "
+            f"temperature {found['temperature']:.3f}",
+            f"expected calibration error {found['ece_raw']:.2%} without the temperature, {found['ece']:.2%} with it",
+            f"{100 * found['trusted_level']:g}% of the correct predictions have at least "
+            f"{found['trusted_threshold']:.2%} confidence",
+        ]
+    )
+
+
+def format_trust(measured: dict) -> str:
+    """Say in one line what `measure` returned."""
+    return f"{_accepted(measured)}; expected calibration error {measured['ece']:.2%}"
+
+
+def _accepted(measured):
+    if not measured["coverage"]:
+        return "trusted none"
+    return f"trusted {measured['coverage']:.2%}, {measured['accepted_error']:.2%} of them wrong"
