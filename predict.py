@@ -35,7 +35,7 @@ def predict(classifier, paths: list[Path]) -> list[Reading]:
     images = [reading.image for reading in readings if reading.image is not None]
     if not images:
         return readings
-    images = np.stack(images)  # float32 [N, 28, 28] in [0, 1], ink bright, each digit in MNIST's form
+    images = np.stack(images)  # float32 [N, 28, 28] in [0, 1], ink bright, each digit in MNIST format
     logits = classifier.logits(images)  # float32 [N, 10]
     probs = softmax(np.float64(logits) / classifier.temperature)  # [N, 10], each row sums to 1
     decided = iter(classifier.decide(images, logits, probs))  # label = argmax; trusted or not, and why

@@ -1,4 +1,4 @@
-"""A screen of one's own to try a window on: Xvfb shows it, xdotool is the hand at its mouse and keyboard."""
+"""A virtual display to test a window on: Xvfb shows it, xdotool drives its mouse and keyboard."""
 
 import contextlib
 import ctypes
@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 
 SIZE = 1000, 700
-PROGRAMS = {name: shutil.which(name) for name in ("Xvfb", "xdotool")}  # None: not installed; both are in apt's packages
+PROGRAMS = {name: shutil.which(name) for name in ("Xvfb", "xdotool")}  # None: not installed; both are apt packages
 
 
 def _arc(x, y, width, height, start, end):
-    """Points of an ellipse about x, y; the angles are clockwise from the top, in degrees."""
+    """Return points of an ellipse around x, y; angles in degrees, clockwise from the top."""
     angles = np.radians(np.linspace(start, end, 25))
     return [*zip(x + width / 2 * np.sin(angles), y - height / 2 * np.cos(angles), strict=True)]
 
 
-# Strokes of digits, on a square of side 1
+# Strokes of digits in a unit square
 STROKES = {
     "0": [_arc(0.5, 0.5, 0.56, 0.84, 0, 360)],
     "1": [[(0.5, 0.1), (0.5, 0.9)]],
@@ -36,7 +36,7 @@ STROKES = {
 
 
 class Desktop:
-    """An X server without a window manager: windows stand at the left upper corner, keys go to where the mouse is."""
+    """An X server without a window manager: windows open at the top left, keys go to the window under the pointer."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
@@ -71,10 +71,10 @@ class Desktop:
         self._folder.cleanup()
 
     def start(self, command: list, **options) -> tuple[subprocess.Popen, float]:
-        """Start a program; it is returned when its window has been painted, or when it has ended, with the seconds.
+        """Start a program and wait until its window is painted or it ends; returns the process and the seconds.
 
-        Qt now and then loses the event that would have its window painted, see draw.py: then it is started anew, and
-        `lost` counts it.
+        Qt sometimes loses the event that paints its window, see window.py. Then the program is restarted, and `lost`
+        counts that.
         """
         for _ in range(5):
             started = time.perf_counter()
@@ -98,7 +98,7 @@ class Desktop:
         subprocess.run(["xdotool", *map(str, words)], env=self.environment, check=True)
 
     def draw(self, strokes: Iterable, box: tuple[float, float, float, float], button: int = 1) -> None:
-        """Draw strokes of a square of side 1, as in `STROKES`, into `box`: x, y, width, height in pixels."""
+        """Draw strokes in a unit square, as in `STROKES`, into `box`: x, y, width, height in pixels."""
         words = []
         for stroke in strokes:
             points = _dense(np.array(stroke) * box[2:] + box[:2])

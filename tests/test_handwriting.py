@@ -15,7 +15,8 @@ from digits.data.folders import find_images
 from digits.data.image_files import load_labeled
 from digits.data.mnist import CLASSES
 from digits.evaluation.classifier import Classifier
-from digits.imaging.mnist_format import BlankImage, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import to_mnist
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 
 DATA = ROOT.parent / "shared" / "data"

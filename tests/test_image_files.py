@@ -8,7 +8,7 @@ from PIL import Image
 from digits.cli import InputError, RunError
 from digits.config import DIGIT_SHAPE
 from digits.data.image_files import ImageFiles, input_batches, load_labeled, read_image_files, to_input
-from digits.imaging.mnist_format import read_digit, read_input, to_photo
+from digits.imaging.reading import read_digit, read_input, to_photo
 
 SHAPE = (3, 20, 20)
 

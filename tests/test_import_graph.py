@@ -1,4 +1,4 @@
-"""Imports point one way, from the scripts down to `cli`; most modules start without Paddle."""
+"""Imports point one way, from the scripts down to `cli`; most modules start without Paddle; files stay short."""
 
 import ast
 import graphlib
@@ -79,3 +79,14 @@ def test_pictures_plots_settings_and_the_canvas_start_without_paddle():
     modules = ", ".join(f"digits.{name}" for name in STARTS_WITHOUT_PADDLE)
     code = f"import sys, {modules}; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_six_short_scripts_at_the_top_and_short_files_below():
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text().splitlines() for path in ROOT.glob("*.py")}
+    assert len(lines) <= 6
+    assert "            loss.backward()" in lines["train.py"], "the training loop stands in train.py"
+    limits = dict.fromkeys(lines, 180) | {"train.py": 160}
+    for path in (ROOT / "digits").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        lines[name], limits[name] = path.read_text().splitlines(), 280
+    assert {name: len(lines[name]) for name in lines if len(lines[name]) > limits[name]} == {}

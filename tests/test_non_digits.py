@@ -1,4 +1,4 @@
-"""Images that are not digits: in MNIST's form, of many kinds, and decided by the generator alone."""
+"""Images that are not digits: in MNIST format, of many kinds, and decided by the generator alone."""
 
 import numpy as np
 

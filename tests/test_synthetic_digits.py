@@ -1,4 +1,4 @@
-"""Synthetic digits: in MNIST's form, of all classes, and decided by the generator alone."""
+"""Synthetic digits: in MNIST format, of all classes, and decided by the generator alone."""
 
 import numpy as np
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from digits.data.augment import augment
-from digits.imaging.mnist_format import SIDE, BlankImage, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import SIDE, to_mnist
 
 # Letters and signs, except those that look like a digit (I, O, S, b, q, z, ...)
 _SIGNS = "".join(sorted(set(string.ascii_letters) - set("BGIOQSZbgiloqsyz"))) + "#%&*+=<?@{}^~"
@@ -24,7 +25,7 @@ _TURNED = (2, 3, 4, 5, 6, 7, 9)  # digits that look different upside down
 
 
 def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw letters, signs, scribbles and shapes, corrupt digits, and generate noise, all in MNIST's form.
+    """Draw letters, signs, scribbles and shapes, corrupt digits, and generate noise, all in MNIST format.
 
     Args:
         images: uint8 [N, 28, 28], digits to corrupt, ink bright.

@@ -109,7 +109,7 @@ def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndar
         rng: source of all randomness: form, position between its extremes, jitter, distortion, pen width.
 
     Returns:
-        images uint8 [count, 28, 28] in MNIST's form, and labels int64 [count].
+        images uint8 [count, 28, 28] in MNIST format, and labels int64 [count].
     """
     labels = rng.integers(len(_FORMS), size=count)
     images = np.empty((count, SIDE, SIDE), np.uint8)

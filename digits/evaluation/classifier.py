@@ -13,7 +13,8 @@ from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import BLANK, LOW_CONFIDENCE, NO_KNOWN_CLASS, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import count_segments, read_digit, read_image, read_input
+from digits.imaging.mnist_format import count_segments
+from digits.imaging.reading import read_digit, read_image, read_input
 from digits.imaging.segmentation import find_digits
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 from digits.networks.registry import load_network, predict_logits
@@ -73,7 +74,7 @@ class Classifier:
         segments = find_digits(image)
         if not segments:
             return []
-        readings = self.predict(np.stack([segment.seen for segment in segments]))
+        readings = self.predict(np.stack([segment.image for segment in segments]))
         return [
             replace(reading, box=segment.box, line=segment.line)
             for reading, segment in zip(readings, segments, strict=True)
@@ -90,7 +91,7 @@ class Classifier:
         return Reading(path=str(path), image=image)
 
     def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
-        """Classify images float32 [N, 28, 28] in [0, 1] in MNIST's form, or photos uint8 [N, S, S, 3] in RGB."""
+        """Classify images float32 [N, 28, 28] in [0, 1] in MNIST format, or photos uint8 [N, S, S, 3] in RGB."""
         logits = self.logits(images)
         return self.decide(images, logits, self.probs(logits))
 

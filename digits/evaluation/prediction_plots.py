@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from digits.evaluation.plots import BLUE, GRAY, ORANGE, new_figure, save
-from digits.imaging.mnist_format import read_image
+from digits.imaging.reading import read_image
 
 _MAX_BARS = 12  # classes with a bar, the most probable first
 

@@ -20,7 +20,7 @@ class Reading:
         trusted: whether the confidence is high enough to rely on; None if the network was never calibrated.
         reason: why it is not trusted, one of the constants above; unless that is `LOW_CONFIDENCE`, the label is only
             the nearest class.
-        image: the network's input: float32 [28, 28] in MNIST's form, ink bright, or a photo uint8 [S, S, 3].
+        image: the network's input: float32 [28, 28] in MNIST format, ink bright, or a photo uint8 [S, S, 3].
         path: the picture's file.
         box: x, y, width, height in pixels, if the figure was found on a page.
         line: the number of its line of writing on the page, from 0.

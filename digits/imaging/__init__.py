@@ -1,1 +1,1 @@
-"""Any picture -> MNIST's form. Imports numpy, OpenCV and Pillow; no Paddle."""
+"""Normalize any image to MNIST format. Imports numpy, OpenCV and Pillow, but not Paddle."""

@@ -1,4 +1,4 @@
-"""The connected pieces of ink: which belong to what was written, which are dust or bits of a frame."""
+"""Connected components of ink: which belong to the writing, and which are dust or parts of a frame."""
 
 from dataclasses import dataclass
 
@@ -6,59 +6,61 @@ import cv2
 import numpy as np
 
 # Shares of full ink
-INK = 0.2  # pixels from this on that touch are one piece
-SURE = 0.4  # and somewhere in a piece it has to come to this
+INK = 0.2  # threshold of the pixels that form a component
+STRONG_INK = 0.4  # threshold that at least one pixel of a component must reach
 
-_SPECK = 0.02  # pieces with less ink than this share of the largest piece are dust
-_STRIP = 1 / 10  # of the picture's longer side: bits of a frame lie within this of the border
+_SPECK = 0.02  # smallest ink of a component, as a share of the largest component's; less is dust
+_STRIP = 1 / 10  # width of the strip along the border that holds parts of a frame, as a share of the longer side
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """The connected pieces of ink; piece n is row n - 1 of `boxes` and `kept`.
+class Components:
+    """Connected components of ink; component n is row n - 1 of `boxes` and `kept`.
 
-    `numbers` int32 [h, w]: the piece that each pixel belongs to, 0 for none; `boxes` int [pieces, 4]: x, y, width,
-    height; `kept` bool [pieces]: false for dust and for what reaches in from the border, as bits of a frame.
+    Attributes:
+        labels: int32 [h, w], the component of each pixel, 0 for the background.
+        boxes: int32 [n, 4], x, y, width and height.
+        kept: bool [n], false for dust and for ink that reaches in from the border, as parts of a frame do.
     """
 
-    numbers: np.ndarray
+    labels: np.ndarray
     boxes: np.ndarray
     kept: np.ndarray
 
 
-def find_pieces(ink: np.ndarray) -> Pieces:
-    """Ink float32 [h, w], some of it 1 -> its connected pieces."""
+def find_components(ink: np.ndarray) -> Components:
+    """Find the connected components of ink, float32 [h, w] in [0, 1] with at least one pixel of 1."""
     mask = ink > INK
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    inside, boxes = numbers[mask], stats[1:, :4]
-    amounts = np.bincount(inside, ink[mask], count)[1:]
-    amounts *= np.bincount(inside[ink[mask] >= SURE], minlength=count)[1:] > 0
-    edge = _is_edge(numbers, boxes, inside)
-    kept = (amounts >= _SPECK * amounts[~edge].max()) & ~edge
-    return Pieces(numbers, boxes, kept)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    foreground, boxes = labels[mask], stats[1:, :4]
+    amounts = np.bincount(foreground, ink[mask], count)[1:]
+    amounts *= np.bincount(foreground[ink[mask] >= STRONG_INK], minlength=count)[1:] > 0
+    is_frame = _is_frame(labels, boxes, foreground)
+    kept = (amounts >= _SPECK * amounts[~is_frame].max()) & ~is_frame
+    return Components(labels, boxes, kept)
 
 
-def keep_pieces(ink: np.ndarray, numbers: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The ink of the pieces chosen, bool [pieces], with the soft edge of their strokes."""
-    mask = np.append(False, kept)[numbers].astype(np.uint8)
+def keep_components(ink: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Erase all ink, float32 [h, w], except the kept components, bool [n], and the soft edges of their strokes."""
+    mask = np.append(False, kept)[labels].astype(np.uint8)
     return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
-def _is_edge(numbers, boxes, inside):
-    """bool [pieces]: bits of a frame, or of what lies around the sheet.
+def _is_frame(labels, boxes, foreground):
+    """Find parts of a frame, or of the surroundings of the sheet: bool [n].
 
-    All of such a bit is in a strip along the border. It touches that flat, or is far from the largest of the rest and
-    touches the border or is small.
+    Such a component lies in a strip along the border. It also touches the border along half its length, or it is far
+    from the largest of the other components and either touches the border or is small.
     """
-    height, width = numbers.shape
+    height, width = labels.shape
     strip = round(_STRIP * max(height, width))
     count = len(boxes) + 1
-    sizes = np.bincount(inside, minlength=count)[1:]
-    core = numbers[strip : height - strip, strip : width - strip]
-    outside = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
-    border = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    sizes = np.bincount(foreground, minlength=count)[1:]
+    core = labels[strip : height - strip, strip : width - strip]
+    in_strip = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     contact = np.bincount(border, minlength=count)[1:]
-    at_border = outside & ((contact > 0) | (sizes < 0.1 * sizes.max(initial=0)))
+    at_border = in_strip & ((contact > 0) | (sizes < 0.1 * sizes.max(initial=0)))
     if not at_border.any() or at_border.all():
         return np.zeros(len(boxes), bool)
     x, y, w, h = boxes.T

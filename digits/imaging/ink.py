@@ -1,4 +1,4 @@
-"""What is ink in a picture: pen, pencil, chalk or paint, told from paper, light, shadow, printed lines and table."""
+"""Separate ink (pen, pencil, chalk or paint) from paper, light, shadow, printed lines and table."""
 
 import cv2
 import numpy as np
@@ -7,49 +7,49 @@ from digits.cli import InputError
 from digits.imaging.components import INK
 from digits.imaging.ruled_lines import FAINT, find_lines
 
-WORKING_SIDE = 400  # larger pictures are shrunk to this first: finer detail is lost in a 20-pixel box anyway
+WORKING_SIDE = 400  # longer side that larger images are shrunk to, pixels: a 20-pixel box loses finer detail anyway
+MIN_CONTRAST = 24  # smallest contrast of ink, gray levels of 255
 
-_EDGE = 0.85  # from this share of the way from the center outwards, the background is looked for
-_TOLERANCE = 8.0  # gray levels around the background that are background too
-_RIDGE = 1e-3  # keeps the fit solvable for pictures one pixel wide
-_MIN_CONTRAST = 24  # gray levels, of 255, between the ink and what is behind it
-_COLORED = 16  # gray levels between the channels of a picture that is not gray
+_EDGE = 0.85  # distance from the center beyond which background is expected, as a share of the way to the border
+_TOLERANCE = 8.0  # gray levels around the background that belong to it
+_RIDGE = 1e-3  # regularization that keeps the fit solvable for images one pixel wide
+_COLORED = 16  # smallest difference between the channels of a color image, gray levels
 
-# Strokes up to two thirds of these shares of the picture's longer side are looked for on an uneven background
+# Kernel sizes for uneven backgrounds, as shares of the image's longer side; strokes may be two thirds as wide
 _KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)
-_GOING_ON = 0.15  # share of the ink's surroundings that may be dark too, where strokes cross lines and shadows
-_SMALLEST_UNEVEN = 32  # pixels of the shorter side; in smaller pictures, strokes are as wide as shadows
+_MAX_DARK_SURROUNDINGS = 0.15  # share of the ink's surroundings that may be dark too, where lines or shadows cross it
+_SMALLEST_UNEVEN = 32  # shorter side, pixels; in smaller images strokes are as wide as shadows
 
 
 class BlankImage(InputError):
-    """There is no ink in the picture."""
+    """The image contains no ink."""
 
 
 def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
-    """Take away what is behind the ink, and printed lines.
+    """Remove the background and printed lines.
 
     Args:
         image: uint8 [H, W] gray, [H, W, 3] BGR or [H, W, 4] BGRA; dark ink on light or the reverse.
-        side: a picture with a longer side is shrunk to it first, pixels.
+        side: longer side that larger images are shrunk to first, pixels.
 
     Returns:
-        float32 [h, w] in [0, 1], ink bright; of the picture's aspect, its longer side at most `side`.
+        float32 [h, w] in [0, 1], ink bright; aspect ratio kept, longer side at most `side`.
 
     Raises:
         BlankImage: no ink was found.
     """
     gray = _to_gray(_shrink(image, side))
-    ink, noise = _above(gray, _surface(gray))
+    ink, noise = _subtract(gray, _fit_background(gray))
     if _is_uneven(gray, ink, noise):
-        local = _local_ink(gray)
+        local = _find_local_ink(gray)
         ink = ink if local is None else local
     if ink is None:
-        raise BlankImage("the picture is blank: there is no ink to be seen")
-    return _without_lines(ink)
+        raise BlankImage("the picture is blank: no ink was found")
+    return _remove_lines(ink)
 
 
 def _shrink(image, side):
-    """uint8 [h, w] or [h, w, 3]; what is transparent becomes the opposite of the ink."""
+    """Shrink to uint8 [h, w] or [h, w, 3]; transparency becomes white behind dark ink, black behind light ink."""
     shrink = side / max(image.shape[:2])
     size = [max(1, round(length * shrink)) for length in image.shape[1::-1]] if shrink < 1 else None
     if image.ndim == 3 and image.shape[2] == 4:
@@ -61,14 +61,14 @@ def _shrink(image, side):
 
 
 def _to_gray(image):
-    """float32 [h, w], 0 to 255: of a colored picture, what shows its ink best, as blue shows yellow and green red."""
+    """Convert to float32 [h, w], 0 to 255; color by the weights that show its ink best (blue for yellow ink)."""
     if image.ndim == 2:
         return image.astype(np.float32)
     sample = np.ascontiguousarray(_sample(image))
     if np.ptp(sample, axis=2).max() < _COLORED:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     kernel = np.ones((2 * (min(sample.shape[:2]) // 8) + 1,) * 2, np.uint8)
-    best, weights = _MIN_CONTRAST, None
+    best, weights = MIN_CONTRAST, None
     for operation in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT):  # dark ink, light ink
         contrast = cv2.morphologyEx(sample, operation, kernel).reshape(-1, 3).astype(np.float32)
         strength = contrast.max(1)
@@ -80,31 +80,43 @@ def _to_gray(image):
     return cv2.transform(image.astype(np.float32), weights[None] / weights.sum())
 
 
-def _above(gray, background):
-    """How far each pixel is from the background towards the ink, float32 [h, w] in [0, 1], None if there is no ink; and
-    the noise in it, as a share of full ink."""
+def _subtract(gray, background):
+    """Subtract the background.
+
+    Returns:
+        Ink, float32 [h, w] in [0, 1], or None if there is none; and the noise as a share of full ink.
+    """
     difference = gray - background
     noise = 1.4826 * np.median(np.abs(_sample(difference)))
-    # The ink is what stands out most, darker or lighter; single pixels count for less than many.
+    # The ink, darker or lighter than the background, has the highest contrast; single pixels weigh less than many.
     dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
     is_dark = _peak(dark) >= _peak(light)
     ink, room = (dark, background) if is_dark else (light, 255 - background)
-    return _scaled(ink, room, noise)[0], noise / max(_peak(ink), 1)
+    return _normalize(ink, room, noise)[0], noise / max(_peak(ink), 1)
 
 
-def _scaled(ink, room, noise):
-    """Ink in gray levels -> as a share of full ink, and what full ink is, as a share of the light; None, 0 if none."""
-    if _peak(ink) < max(_MIN_CONTRAST, 6 * noise):
+def _normalize(ink, room, noise):
+    """Scale ink so that full ink is 1.
+
+    Args:
+        ink: float32 [h, w], gray levels.
+        room: the largest ink that the light allows, gray levels.
+        noise: standard deviation, gray levels.
+
+    Returns:
+        float32 [h, w] in [0, 1], and full ink as a share of `room`; None and 0 if the contrast is too low.
+    """
+    if _peak(ink) < max(MIN_CONTRAST, 6 * noise):
         return None, 0
-    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, _MIN_CONTRAST)  # in the shade, ink differs by less
+    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, MIN_CONTRAST)  # a shadow lowers the contrast of ink
     full = _peak(ink)
     return np.minimum(ink / full, 1), full
 
 
-def _surface(gray):
-    """float32 [h, w]: what would be there without the ink, as a polynomial surface in x and y.
+def _fit_background(gray):
+    """Fit a polynomial surface in x and y to the background, float32 [h, w].
 
-    Fitted to the edge of the picture first, then to all that looks like it: the ink falls out.
+    The fit starts from the border of the image and then takes in all pixels close to it, which leaves the ink out.
     """
     height, width = gray.shape
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
@@ -115,20 +127,20 @@ def _surface(gray):
     background = np.median(values[edge])
     coefficients = np.array([background, 0, 0, 0, 0, 0], np.float32)
     for degree in (1, 3, 6):
-        away = np.abs(values - background)
-        near = away < max(_TOLERANCE, 2.5 * np.median(away[edge]))
+        distance = np.abs(values - background)
+        near = distance < max(_TOLERANCE, 2.5 * np.median(distance[edge]))
         if near.mean() < 0.2:
             break
         known = samples[near, :degree]
         squares = known.T @ known + np.float32(_RIDGE) * np.eye(degree, dtype=np.float32)
         coefficients[:degree] = np.linalg.solve(squares, known.T @ values[near])
         background = samples @ coefficients
-    one, along, down, both, along2, down2 = coefficients
-    return (one + along * x + along2 * x * x) + (down * y + down2 * y * y) + (both * y) * x
+    constant, c_x, c_y, c_xy, c_xx, c_yy = coefficients
+    return (constant + c_x * x + c_xx * x * x) + (c_y * y + c_yy * y * y) + (c_xy * y) * x
 
 
 def _is_uneven(gray, ink, noise):
-    """Whether a smooth surface does not describe the background: a shadow, a table, a frame reaches the border."""
+    """Whether a smooth surface fails to describe the background, as with a shadow, a table or a frame at the border."""
     if min(gray.shape) < _SMALLEST_UNEVEN:
         return False
     if ink is None:
@@ -137,66 +149,74 @@ def _is_uneven(gray, ink, noise):
     return noise > 0.05 or (border > FAINT).mean() > 0.08 or (_sample(ink) > INK).mean() > 0.3
 
 
-def _local_ink(gray):
-    """Ink as what is thin and darker, or lighter, than all around it; None if the strokes are too wide for that.
+def _find_local_ink(gray):
+    """Find thin strokes darker, or lighter, than their neighborhood; None if the strokes are too wide.
 
-    The background is a morphological closing: it keeps the edges of shadows, of the sheet and of a table in place, the
-    better the smaller its kernel is. So the smallest is taken that finds the strongest ink: thick strokes, and not only
-    the lines printed behind them. This is decided at half the size, and so is whether the ink is dark or light.
+    The background is a morphological closing. The smaller its kernel, the better it keeps the edges of shadows, of the
+    sheet and of a table in place. The smallest kernel is taken that finds the strongest ink, so that thick strokes are
+    found and not only the lines printed behind them. Half the resolution is enough to choose the kernel and between
+    dark and light ink.
     """
     image = np.clip(gray, 0, 255).astype(np.uint8)
     half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    dark, light = ([_thin_ink(side, _kernel(side, share))[1:] for share in _KERNELS] for side in (half, 255 - half))
-    is_dark = min(against for _, against in dark) <= min(against for _, against in light)
+    dark, light = (
+        [_thin_ink(view, _kernel_size(view, share))[1:] for share in _KERNELS] for view in (half, 255 - half)
+    )
+    is_dark = min(doubt for _, doubt in dark) <= min(doubt for _, doubt in light)
     found = dark if is_dark else light
-    strongest = max((contrast for contrast, against in found if against < _GOING_ON), default=0)
-    for share, (contrast, against) in zip(_KERNELS, found, strict=True):
-        if against < _GOING_ON and contrast > 0.85 * strongest:
-            return _thin_ink(image if is_dark else 255 - image, _kernel(image, share))[0]
+    strongest = max((contrast for contrast, doubt in found if doubt < _MAX_DARK_SURROUNDINGS), default=0)
+    for share, (contrast, doubt) in zip(_KERNELS, found, strict=True):
+        if doubt < _MAX_DARK_SURROUNDINGS and contrast > 0.85 * strongest:
+            return _thin_ink(image if is_dark else 255 - image, _kernel_size(image, share))[0]
     return None
 
 
-def _kernel(image, share):
-    """The side of a kernel in pixels; odd, for even ones would shift by half a pixel."""
+def _kernel_size(image, share):
+    """Side of a kernel in pixels; odd, since an even one would shift the image by half a pixel."""
     return 2 * round(share * max(image.shape) / 2) + 1
 
 
 def _thin_ink(image, size):
-    """Dark strokes up to two thirds of `size` pixels wide, their contrast, and how much speaks against that.
+    """Find dark strokes up to two thirds of `size` pixels wide.
 
-    This last is the share of their surroundings that are as dark and yet no ink. Of wider strokes, only the ends are
-    ink; of a light gap between dark strokes, taken for ink, only the narrow part.
+    Of wider strokes only the ends are found, and of a light gap between dark strokes, mistaken for ink, only the narrow
+    part: in both cases the surroundings look like the ink.
+
+    Returns:
+        Ink, float32 [h, w] in [0, 1] or None; its contrast; and a score of evidence against it, the share of its
+        surroundings that are as dark as the ink but not part of it.
     """
-    wide = cv2.copyMakeBorder(cv2.medianBlur(image, 3), *[size] * 4, cv2.BORDER_REPLICATE)  # a table goes on outside
-    behind = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))[size:-size, size:-size]
-    difference = behind.astype(np.float32) - image
+    padded = cv2.copyMakeBorder(cv2.medianBlur(image, 3), *[size] * 4, cv2.BORDER_REPLICATE)  # continues a table
+    background = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))[size:-size, size:-size]
+    difference = background.astype(np.float32) - image
     level = np.median(_sample(difference))  # noise lifts the closing above the paper
     noise = 1.4826 * np.median(np.abs(_sample(difference) - level))
-    ink, contrast = _scaled(np.maximum(difference - level, 0), behind.astype(np.float32), noise)
+    ink, contrast = _normalize(np.maximum(difference - level, 0), background.astype(np.float32), noise)
     if ink is None:
         return None, 0, 1
     strokes = (ink > 0.5).astype(np.uint8)
-    inside = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
-    if 3 * np.quantile(inside[inside > 0], 0.95) > size:
+    radius = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
+    if 3 * np.quantile(radius[radius > 0], 0.95) > size:
         return None, 0, 1
-    middle = cv2.addWeighted(behind, 0.5, image, 0.5, 0) * strokes
+    halfway = cv2.addWeighted(background, 0.5, image, 0.5, 0) * strokes
     kernel = np.ones((9, 9), np.uint8)
-    beside = (cv2.dilate(strokes, kernel) > 0) & (ink < INK)
-    return ink, contrast, (image[beside] < cv2.dilate(middle, kernel)[beside]).mean()
+    surroundings = (cv2.dilate(strokes, kernel) > 0) & (ink < INK)
+    return ink, contrast, (image[surroundings] < cv2.dilate(halfway, kernel)[surroundings]).mean()
 
 
 def _peak(ink):
+    """Full ink: a high quantile, or most of the maximum if the strokes are few pixels."""
     return max(np.quantile(_sample(ink), 0.995), 0.7 * ink.max())
 
 
 def _sample(image):
-    """Every k-th pixel of [H, W], about 4,000 in all: enough for statistics."""
+    """Take every k-th pixel of [H, W], about 4,000 in all: enough for statistics."""
     return image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)]
 
 
-def _without_lines(ink):
+def _remove_lines(ink):
     lines = find_lines(ink)
     if lines is None:
         return ink
-    rest = np.where(lines, 0, ink)
-    return np.minimum(rest / _peak(rest), 1) if (rest > INK).any() else ink
+    remaining = np.where(lines, 0, ink)
+    return np.minimum(remaining / _peak(remaining), 1) if (remaining > INK).any() else ink

@@ -15,7 +15,7 @@ from digits.cli import RunError
 from digits.config import Config
 from digits.data.image_files import ImageFiles, input_batches
 from digits.files import replacing, seal, unseal
-from digits.imaging.mnist_format import to_photo
+from digits.imaging.reading import to_photo
 from digits.networks.checkpoint import load_checkpoint, load_weights, read_weights
 from digits.networks.photo import TransferNet
 from digits.networks.registry import run_batches

@@ -1,1 +1,1 @@
-"""What draw.py's window is made of."""
+"""Parts of draw.py's window."""

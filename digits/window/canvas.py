@@ -1,24 +1,27 @@
-"""A canvas: strokes in, image out, undo. It knows of no window."""
+"""The canvas: strokes in, an image out, with undo; it works without a window."""
 
 import cv2
 import numpy as np
 
-_UNDO = 100  # steps
-_CORNER = 0.5  # cosine of the turn, 60 degrees, from which on a stroke has a corner instead of a bend
-_SUBPIXEL = 4  # bits of a coordinate behind the point
+_UNDO_STEPS = 100
+_CORNER = 0.5  # cosine of 60 degrees, the turn from which a stroke has a corner instead of a curve
+_SUBPIXEL_BITS = 4  # fractional bits of a coordinate
 
 
 class Canvas:
-    """Strokes in, image out.
+    """Turns strokes into an image.
 
-    `image` is uint8 [side, side], 255 where there is ink. A stroke bends smoothly through the middles between the
-    points it was given, so that a fast one, with few points, is as round as a slow one.
+    A stroke is a smooth curve through the midpoints between the given points, so that a fast stroke, with few points,
+    is as round as a slow one.
+
+    Attributes:
+        image: uint8 [side, side], 255 where there is ink.
     """
 
     def __init__(self, side: int):
         self.image = np.zeros((side, side), np.uint8)
-        self._before: list[np.ndarray] = []  # images to go back to
-        self._points: list[tuple[int, int]] = []  # the last three of the stroke that is being drawn
+        self._history: list[np.ndarray] = []  # earlier images, the latest last
+        self._points: list[tuple[int, int]] = []  # the last three points of the current stroke
         self._width, self._value = 1, 255
 
     @property
@@ -27,27 +30,27 @@ class Canvas:
         return bool(self._points)
 
     def begin(self, x: int, y: int, width: int, erase: bool = False) -> None:
-        """Put the pen or the eraser, `width` pixels wide, onto the canvas: a dot."""
+        """Begin a stroke with a dot of the pen or the eraser, `width` pixels wide."""
         self.end()
         self._remember()
         self._points, self._width, self._value = [(x, y)], width, 0 if erase else 255
         self._draw([(x, y), (x, y)])
 
     def extend(self, x: int, y: int) -> None:
-        """Move it, also to outside; nothing if it is not on the canvas."""
+        """Continue the stroke to a point, which may lie outside the canvas; without a stroke, do nothing."""
         if self._points and (x, y) != self._points[-1]:
             self._points = [*self._points[-2:], (x, y)]
-            self._draw(_bend(self._points))
+            self._draw(_curve(self._points))
 
     def end(self) -> None:
-        """Lift it. A stroke that changed nothing is no step of undo."""
+        """End the stroke. A stroke that changed nothing cannot be undone."""
         if not self._points:
             return
         if len(self._points) > 1:
-            self._draw([_middle(*self._points[-2:]), self._points[-1]])
+            self._draw([_midpoint(*self._points[-2:]), self._points[-1]])
         self._points = []
-        if np.array_equal(self._before[-1], self.image):
-            self._before.pop()
+        if np.array_equal(self._history[-1], self.image):
+            self._history.pop()
 
     def clear(self) -> None:
         """Remove all ink; `undo` brings it back."""
@@ -57,32 +60,32 @@ class Canvas:
             self.image[:] = 0
 
     def undo(self) -> bool:
-        """Take the last stroke or clearing back; False if there is none."""
+        """Undo the last stroke or clearing; return False if there is none."""
         self.end()
-        if not self._before:
+        if not self._history:
             return False
-        self.image[:] = self._before.pop()
+        self.image[:] = self._history.pop()
         return True
 
     def _remember(self):
-        self._before = [*self._before[1 - _UNDO :], self.image.copy()]
+        self._history = [*self._history[1 - _UNDO_STEPS :], self.image.copy()]
 
     def _draw(self, points):
-        points = np.round(np.array(points, np.float64) * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.polylines(self.image, [points], False, self._value, self._width, cv2.LINE_AA, _SUBPIXEL)
+        points = np.round(np.array(points, np.float64) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        cv2.polylines(self.image, [points], False, self._value, self._width, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _bend(points):
-    """Points of the curve that two more or three points of a stroke add, up to the middle of the last two."""
+def _curve(points):
+    """Return the points of the curve from the first midpoint of two or three points of a stroke to the last one."""
     if len(points) == 2:
-        return [points[0], _middle(*points)]
-    start, bend, end = _middle(*points[:2]), np.array(points[1]), _middle(*points[1:])
-    before, after = bend - start, end - bend
+        return [points[0], _midpoint(*points)]
+    start, control, end = _midpoint(*points[:2]), np.array(points[1]), _midpoint(*points[1:])
+    before, after = control - start, end - control
     if before @ after < _CORNER * np.linalg.norm(before) * np.linalg.norm(after):
-        return [start, bend, end]
+        return [start, control, end]
     t = np.linspace(0, 1, 2 + int(np.linalg.norm(end - start) / 8))[:, None]
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end  # a quadratic Bezier curve
+    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end  # a quadratic Bezier curve
 
 
-def _middle(one, other):
-    return (np.array(one) + np.array(other)) / 2
+def _midpoint(first, second):
+    return (np.array(first) + np.array(second)) / 2

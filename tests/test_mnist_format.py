@@ -1,11 +1,13 @@
-"""Preprocessing: every kind of picture of one digit comes out in the same form."""
+"""Every kind of image of one digit is normalized to the same MNIST format."""
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, difference
 
-from digits.imaging.mnist_format import BOX, BlankImage, count_segments, read_image, to_mnist
+from digits.imaging.ink import BlankImage
+from digits.imaging.mnist_format import BOX, count_segments, to_mnist
+from digits.imaging.reading import read_image
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
 
@@ -15,11 +17,11 @@ def center(image):
     return (image.sum(0) @ np.arange(28)) / total, (image.sum(1) @ np.arange(28)) / total
 
 
-# The form
+# The format
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_the_form_is_mnists(path):
+def test_examples_are_normalized_to_mnist_format(path):
     image = to_mnist(read_image(path))
     assert (image.shape, image.dtype) == ((28, 28), np.float32)
     assert image.min() == 0
@@ -30,13 +32,13 @@ def test_the_form_is_mnists(path):
     np.testing.assert_allclose(center(image), 14, atol=0.51)
 
 
-def test_an_mnist_image_comes_out_nearly_as_it_went_in(mnist_train):
+def test_an_mnist_image_hardly_changes(mnist_train):
     changes = [difference(to_mnist(image), image / 255) for image in mnist_train[0][:200]]
     assert np.median(changes) < 0.1
-    assert np.quantile(changes, 0.95) < 0.6  # a shift of one pixel, where MNIST's own centering rounded the other way
+    assert np.quantile(changes, 0.95) < 0.6  # shifted by one pixel where MNIST's own centering rounded the other way
 
 
-def test_the_aspect_is_kept():
+def test_the_aspect_ratio_is_kept():
     tall = np.zeros((300, 300), np.uint8)
     tall[50:250, 140:160] = 255
     image = to_mnist(tall)
@@ -44,7 +46,7 @@ def test_the_aspect_is_kept():
     assert np.flatnonzero(image.any(0)).size == 2
 
 
-# The same answer whatever the picture is like
+# The same digit in different images
 
 
 def variants(ink):
@@ -73,35 +75,35 @@ def variants(ink):
 
 
 @pytest.mark.parametrize("index", range(len(list(variants(np.zeros((200, 160), np.uint8))))))
-def test_white_paper_and_black_board_and_the_rest_give_the_same_digit(digit, index):
+def test_white_paper_and_black_board_and_every_other_variant_give_the_same_digit(digit, index):
     expected = to_mnist(digit)
-    name, picture = list(variants(digit))[index]
-    assert difference(to_mnist(picture), expected) < 0.3, name
+    name, image = list(variants(digit))[index]
+    assert difference(to_mnist(image), expected) < 0.3, name
 
 
 def test_the_second_stroke_of_a_digit_is_kept():
     five = np.full((200, 200), 255, np.uint8)
     body = np.array([[70, 70], [66, 105], [110, 100], [130, 135], [95, 165], [60, 155]], np.int32)
     cv2.polylines(five, [body.reshape(-1, 1, 2)], False, 0, 8)
-    without = to_mnist(five)
-    cv2.line(five, (78, 52), (128, 46), 0, 5)  # the bar, thin and apart
+    without_bar = to_mnist(five)
+    cv2.line(five, (78, 52), (128, 46), 0, 5)  # the bar, thin and detached
     image = to_mnist(five)
     assert image[:8].sum() > 2
-    assert difference(image, without) > 0.3
+    assert difference(image, without_bar) > 0.3
 
 
-# What has no digit
+# Images without a digit
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("size", [(1, 1), (1, 28), (28, 28), (500, 300)])
-def test_a_blank_picture_has_no_digit(level, size):
+def test_a_blank_image_has_no_digit(level, size):
     with pytest.raises(BlankImage, match="blank"):
         to_mnist(np.full(size, level, np.uint8))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_and_shade_alone_are_blank(seed):
+def test_noise_and_shading_alone_are_blank(seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:240, :320] / 300
     paper = 220 - 90 * (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) ** 2 + rng.normal(0, 4, (240, 320))
@@ -112,7 +114,7 @@ def test_noise_and_shade_alone_are_blank(seed):
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 2), (2, 1), (1, 50), (3, 3), (5, 400), (1, 1000), (2, 1700), (100_000, 1)]
 )
-def test_tiny_and_odd_pictures_are_read_or_blank_never_an_error(size):
+def test_tiny_and_very_narrow_images_are_read_or_blank_but_never_an_error(size):
     rng = np.random.default_rng(0)
     for _ in range(50):
         try:
@@ -123,15 +125,15 @@ def test_tiny_and_odd_pictures_are_read_or_blank_never_an_error(size):
         assert np.isfinite(image).all()
 
 
-# How many figures
+# Number of segments
 
 
-def seen(*glyphs, size=(80, 60)):
-    """MNIST's form of lines drawn on black: each glyph a list of points."""
-    picture = np.zeros(size, np.uint8)
+def normalized(*glyphs, size=(80, 60)):
+    """Draw polylines on black, each glyph a list of points, and normalize the image to MNIST format."""
+    image = np.zeros(size, np.uint8)
     for points in glyphs:
-        cv2.polylines(picture, [np.array(points, np.int32)], False, 255, 5)
-    return to_mnist(picture)
+        cv2.polylines(image, [np.array(points, np.int32)], False, 255, 5)
+    return to_mnist(image)
 
 
 @pytest.mark.parametrize(
@@ -141,21 +143,21 @@ def seen(*glyphs, size=(80, 60)):
         ([[(15, 15), (15, 65)], [(45, 15), (45, 65)]], 2),
         ([[(10, 15), (10, 65)], [(30, 15), (30, 65)], [(50, 15), (50, 65)]], 3),
         ([[(15, 15), (45, 15), (15, 30)], [(15, 50), (45, 50), (15, 68)]], 2),  # one above the other
-        ([[(15, 25), (15, 65), (40, 65)], [(18, 12), (45, 12)]], 1),  # a 5 with its bar apart
+        ([[(15, 25), (15, 65), (40, 65)], [(18, 12), (45, 12)]], 1),  # a 5 with a detached bar
         ([[(15, 12), (15, 40), (34, 40)], [(42, 12), (42, 70)]], 1),  # a 4 in two strokes
     ],
 )
-def test_figures_are_counted_side_by_side_and_strokes_are_not(glyphs, count):
-    assert count_segments(seen(*glyphs)) == count
+def test_digits_are_counted_and_strokes_of_one_digit_are_not(glyphs, count):
+    assert count_segments(normalized(*glyphs)) == count
 
 
-def test_nothing_is_no_figure():
+def test_a_blank_image_counts_zero_segments():
     assert count_segments(np.zeros((28, 28), np.float32)) == 0
 
 
-def test_what_is_in_mnists_form_is_kept_to_the_pixel_and_only_that(mnist_train):
+def test_only_images_in_mnist_format_are_returned_unchanged_to_the_pixel(mnist_train):
     images = mnist_train[0][:300]
-    kept = [(np.rint(255 * to_mnist(image)) == image).all() for image in images]
-    assert sum(kept) > 295
+    unchanged = [(np.rint(255 * to_mnist(image)) == image).all() for image in images]
+    assert sum(unchanged) > 295
     for changed in (255 - images[0], np.roll(images[0], 4, 1), images[0] // 2):
-        assert difference(to_mnist(changed), images[0] / 255) < 0.1, "brought back into the form"
+        assert difference(to_mnist(changed), images[0] / 255) < 0.1, "normalized again"
