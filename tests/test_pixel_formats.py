@@ -49,13 +49,13 @@ def pack(values, depth):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm", ".jp2"])
-def test_sixteen_bits_a_pixel_are_read_as_eight(tmp_path, paper, suffix):
+def test_sixteen_bits_per_pixel_are_read_as_eight(tmp_path, paper, suffix):
     deep = save(tmp_path / f"deep{suffix}", paper.astype(np.uint16) * 257)
     np.testing.assert_array_equal(read_image(deep), paper)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_of_color_are_read_as_eight(tmp_path, paper, suffix):
+def test_sixteen_bits_per_color_are_read_as_eight(tmp_path, paper, suffix):
     color = np.dstack([paper, paper // 2, paper // 3])
     deep = save(tmp_path / f"deep{suffix}", color.astype(np.uint16) * 256 + 200)
     np.testing.assert_array_equal(read_image(deep), color)
@@ -76,8 +76,8 @@ def test_color_of_fewer_bits_stored_in_sixteen_is_not_black(tmp_path, paper, bit
     assert difference(to_mnist(image), to_mnist(paper)) < 0.2
 
 
-def test_a_dark_image_of_sixteen_bits_for_three_colors_stays_dark(tmp_path):
-    """BMP files can have 5 or 6 bits a color, 16 in all."""
+def test_a_dark_image_of_sixteen_bits_for_all_three_colors_stays_dark(tmp_path):
+    """BMP files can have 5 or 6 bits per color, 16 in all."""
     pixels = np.full((8, 8), 0x0841, "<u2").tobytes()
     header = struct.pack("<IiiHHIIiiIIIII", 40, 8, 8, 1, 16, 3, len(pixels), 0, 0, 0, 0, 0xF800, 0x7E0, 0x1F)
     start = struct.pack("<2sIHHI", b"BM", 66 + len(pixels), 0, 0, 66)
@@ -85,7 +85,7 @@ def test_a_dark_image_of_sixteen_bits_for_three_colors_stays_dark(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "dark.bmp"), np.full((8, 8, 3), 8))
 
 
-def test_big_endian_sixteen_bits(tmp_path, paper):
+def test_big_endian_files_of_sixteen_bits_are_read(tmp_path, paper):
     picture = Image.frombytes("I;16B", paper.shape[::-1], (paper.astype(np.uint16) * 16).astype(">u2").tobytes())
     picture.save(tmp_path / "deep.tif")
     assert (tmp_path / "deep.tif").read_bytes().startswith(b"MM")
@@ -93,7 +93,7 @@ def test_big_endian_sixteen_bits(tmp_path, paper):
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (-1, 1), (0, 65535), (-3e6, 7e6)])
-def test_floats_of_any_range(tmp_path, paper, low, high):
+def test_floats_of_any_range_are_scaled_to_eight_bits(tmp_path, paper, low, high):
     path = save(tmp_path / "float.tif", (low + (high - low) * (paper / 255)).astype(np.float32))
     assert np.abs(read_image(path).astype(int) - paper).max() <= 1
 
@@ -112,7 +112,7 @@ def test_floats_that_are_not_numbers_become_black(tmp_path, paper):
 
 
 @pytest.mark.parametrize("scale", [1, 4, 257, 70_000, 8_000_000])
-def test_integers_of_32_bits(tmp_path, paper, scale):
+def test_integers_of_32_bits_are_scaled_to_eight(tmp_path, paper, scale):
     path = save(tmp_path / "deep.tif", paper.astype(np.int32) * scale)
     assert np.abs(read_image(path).astype(int) - paper).max() <= 1
 
@@ -134,7 +134,7 @@ def test_a_pgm_files_maximum_is_white(tmp_path, paper, maximum):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_gray_of_few_bits(tmp_path, paper, depth):
+def test_gray_of_few_bits_is_scaled_to_eight(tmp_path, paper, depth):
     path = png(tmp_path / "few.png", pack(paper >> (8 - depth), depth), paper.shape[1], depth, 0)
     np.testing.assert_array_equal(read_image(path), (paper >> (8 - depth)) * (255 // (2**depth - 1)))
 
@@ -142,7 +142,7 @@ def test_gray_of_few_bits(tmp_path, paper, depth):
 # Color
 
 
-def test_cmyk(tmp_path, paper):
+def test_cmyk_becomes_bgr(tmp_path, paper):
     picture = Image.fromarray(np.dstack([paper, paper, np.full_like(paper, 255)])).convert("CMYK")
     for suffix in (".jpg", ".tif"):
         picture.save(tmp_path / f"print{suffix}")
@@ -154,7 +154,7 @@ def test_cmyk(tmp_path, paper):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pbm", ".gif"])
-def test_one_bit_a_pixel(tmp_path, paper, suffix):
+def test_one_bit_per_pixel_becomes_black_and_white(tmp_path, paper, suffix):
     Image.fromarray(paper).convert("1", dither=Image.Dither.NONE).save(tmp_path / f"bit{suffix}")
     np.testing.assert_array_equal(read_image(tmp_path / f"bit{suffix}"), np.where(paper > 127, 255, 0))
 
@@ -171,7 +171,7 @@ def test_palettes_become_color(tmp_path, digit, suffix):
 # Transparency
 
 
-def test_a_palette_with_transparency(tmp_path, digit):
+def test_a_digit_in_a_palette_with_transparency_is_read(tmp_path, digit):
     picture = Image.fromarray((digit > 127).astype(np.uint8), mode="P")
     picture.putpalette([0, 0, 0, 200, 30, 30])
     for name, transparency in (("palette.png", 0), ("alphas.png", bytes([0, 200])), ("palette.gif", 0)):
@@ -180,7 +180,7 @@ def test_a_palette_with_transparency(tmp_path, digit):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_gray_with_alpha(tmp_path, digit, suffix):
+def test_gray_with_alpha_keeps_both(tmp_path, digit, suffix):
     picture = Image.merge("LA", [Image.new("L", digit.shape[::-1], 10), Image.fromarray(digit)])
     picture.save(tmp_path / f"alpha{suffix}")
     image = read_image(tmp_path / f"alpha{suffix}")
@@ -188,7 +188,7 @@ def test_gray_with_alpha(tmp_path, digit, suffix):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_the_transparent_color_of_a_gray_png_file(tmp_path, digit, depth):
+def test_the_transparent_color_of_a_gray_png_file_becomes_alpha(tmp_path, digit, depth):
     """Dark ink on black that is transparent: only the alpha channel shows the digit."""
     is_ink = digit > 127
     path = png(tmp_path / "key.png", pack(is_ink.astype(int), depth), digit.shape[1], depth, 0, struct.pack(">H", 0))
@@ -199,7 +199,7 @@ def test_the_transparent_color_of_a_gray_png_file(tmp_path, digit, depth):
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_the_transparent_color_of_a_color_png_file(tmp_path, digit, depth):
+def test_the_transparent_color_of_a_color_png_file_becomes_alpha(tmp_path, digit, depth):
     is_ink, key = digit > 127, np.array([12, 200, 7])
     pixels = np.where(is_ink[:, :, None], key + 1, key)
     if depth == 16:

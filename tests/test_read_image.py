@@ -55,13 +55,13 @@ def test_each_format_is_read(tmp_path, digit, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".ppm", ".pbm"])
-def test_formats_without_gray_are_read(tmp_path, digit, suffix):
+def test_formats_that_have_no_plain_gray_are_read(tmp_path, digit, suffix):
     picture = Image.fromarray(255 - digit).convert("1" if suffix == ".pbm" else "RGB")
     picture.save(tmp_path / f"digit{suffix}")
     assert difference(to_mnist(read_image(tmp_path / f"digit{suffix}")), to_mnist(digit)) < 0.2
 
 
-def test_file_names_beyond_ascii(tmp_path, digit):
+def test_files_whose_names_are_not_ascii_are_read(tmp_path, digit):
     path = tmp_path / "zähl 七.png"
     path.write_bytes(cv2.imencode(".png", digit)[1].tobytes())
     np.testing.assert_array_equal(read_image(path), digit)
@@ -81,7 +81,7 @@ def test_formats_outside_the_list_are_refused_whatever_their_suffix(tmp_path, di
         read_image(path)
 
 
-def test_long_metadata_is_no_obstacle(tmp_path, digit):
+def test_an_image_with_long_metadata_is_read(tmp_path, digit):
     info = PngImagePlugin.PngInfo()
     info.add_text("edits", "x" * 3_000_000, zip=True)
     Image.fromarray(digit).save(tmp_path / "edited.png", pnginfo=info)
@@ -190,7 +190,7 @@ def test_the_preview_in_a_phones_jpeg_file_is_not_a_frame(tmp_path, digit, capsy
     assert capsys.readouterr().err == ""
 
 
-def test_frames_behind_a_damaged_one_are_not_needed(tmp_path, digit, capsys):
+def test_the_first_frame_is_read_though_later_ones_are_damaged(tmp_path, digit, capsys):
     path = save_frames(tmp_path / "pages.tif", np.full_like(digit, 255), 255 - digit)
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(struct.pack("<I", 0)) - 40])  # within the directory of the second page
@@ -212,7 +212,7 @@ def test_a_file_cut_short_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_the_message_for_a_photo_or_drawing_cut_short_gives_no_other_reason(tmp_path, kind):
+def test_the_message_about_a_png_or_jpeg_file_cut_short_gives_no_other_reason(tmp_path, kind):
     path = save(tmp_path / f"noise.{kind}", noise(300, 300))
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(InputError) as error:
@@ -220,7 +220,7 @@ def test_the_message_for_a_photo_or_drawing_cut_short_gives_no_other_reason(tmp_
     assert str(error.value) == f"{path}: the picture is cut short; copy it again"
 
 
-def test_data_appended_to_a_photo_by_a_phone_is_ignored(tmp_path, digit):
+def test_data_that_a_phone_appends_to_a_photo_is_ignored(tmp_path, digit):
     path = save(tmp_path / "photo.jpg", 255 - digit)
     whole = read_image(path)
     path.write_bytes(path.read_bytes() + bytes(range(250)) * 4000)  # a film, much larger than the photo
@@ -293,7 +293,7 @@ def without_frames(data):
     [
         ("missing.png", None, "no such file"),
         ("empty.png", b"", "the file is empty"),
-        ("text.png", b"hello, I am no picture", "not a picture"),
+        ("text.png", b"hello, I am not a picture", "not a picture"),
         ("half.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 50 + b"IEND", "not a picture"),
         ("half.avif", b"\0\0\0\x20ftypavif" + b"\0" * 50, "not a picture"),
         ("half.tif", b"II*\0\x08\0\0\0" + b"\xff" * 50, "not a picture"),

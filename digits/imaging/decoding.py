@@ -1,6 +1,6 @@
 """Decode the bytes of an image file with Pillow.
 
-Pillow leaves the orientation, pixels of more than 8 bits, transparent colors and blank frames to its caller.
+Pillow leaves orientation, pixels of 16 and 32 bits, transparent colors and blank frames to its caller.
 """
 
 import contextlib
@@ -172,7 +172,7 @@ def _load(image):
 
 
 def _to_array(image):
-    """Convert a decoded image, strip by strip, to uint8 gray, BGR or BGRA, or to deeper gray as Pillow stores it."""
+    """Convert a decoded image, strip by strip, to an array: uint8 gray, BGR or BGRA, or gray of 16 or 32 bits."""
     rows = max(1, _STRIP // image.width)
     if image.height <= rows:
         return _convert(image).copy()
