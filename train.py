@@ -98,9 +98,8 @@ def train_run(planned: Run) -> None:
     """Load the images, build the network, train it (transfer learning: in stages), and report."""
     data = load_dataset(planned.config, planned.limit)
     network = make_network(planned.config, data.classes, load=starts_from_checkpoint(planned))
-    planned.begin()
-    announce(planned, network)
-    with planned.interruptible():
+    with planned.underway():  # claims its folder; Ctrl-C says how to resume
+        announce(planned, network)
         for stage in stages(planned, data, network):
             with paddle.utils.unique_name.guard():  # the optimizer's state is saved under generated names
                 history = train(stage)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from digits.cli import InputError, suggest
 
 DIGIT_SHAPE = (1, 28, 28)  # channels, height, width of the input of a network for digits
+
+_MAX_BYTES = 1_000_000  # of a YAML file
 
 
 def _setting(default, help, low=None, high=None, choices=None):
@@ -180,7 +183,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses duplicate keys."""
+    """A SafeLoader that refuses duplicate keys, and aliases: a few of them can stand for gigabytes."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not accepted", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -194,6 +202,8 @@ class _Loader(yaml.SafeLoader):
 
 def _read_yaml(path):
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"config {path}: has more than {_MAX_BYTES:,} bytes, so it is not a config")
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         folder = path.parent if any(path.parent.glob("*.yaml")) else Path(__file__).resolve().parents[1] / "configs"
@@ -204,7 +214,8 @@ def _read_yaml(path):
         raise InputError(
             f"config {path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML raises more than YAMLError, for an impossible date, say
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
@@ -229,6 +240,7 @@ def check_setting(where: str, name: str, value: Any) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise InputError(f"{where}: '{value}' is not text; put it in quotes")
+        value = os.path.expanduser(value)  # a path may start with ~
     elif kind is bool:
         if str(value).lower() not in ("true", "false"):
             raise InputError(f"{where}: '{value}' must be true or false")

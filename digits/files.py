@@ -2,11 +2,17 @@
 
 import contextlib
 import csv
+import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from digits.cli import InputError
+
+LOCK = ".lock"  # file that a training locks in its folder
+_SEAL = b"\nSHA-256 "
+_TEMPORARY = re.compile(r"\..*\.\d+\.(pdparams|pdopt|json|csv|yaml|png|npy)")  # as `replacing` names them
 
 
 @contextlib.contextmanager
@@ -24,12 +30,56 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield path
         return
     path = path.resolve()
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:  # a full disk names no file
+        raise error if error.filename else OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Claim a folder for this process within the block, and delete temporary files that a killed process left in it.
+
+    Raises:
+        InputError: another process has claimed it.
+    """
+    lock = folder / LOCK
+    with lock.open("a") as file:
+        try:
+            _lock(file)
+            if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                raise BlockingIOError  # it was deleted by a training that has just ended
+        except OSError:
+            raise InputError(f"{folder}: another training is running in this folder; choose another one") from None
+        for path in folder.rglob(".*"):
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
+                lock.unlink(missing_ok=True)
+
+
+def seal(data: bytes) -> bytes:
+    """Append the SHA-256 of the data, for `unseal` to check."""
+    return data + _SEAL + hashlib.sha256(data).hexdigest().encode()
+
+
+def unseal(data: bytes) -> bytes:
+    """Return the data that `seal` sealed.
+
+    Raises:
+        ValueError: the data is damaged, or was never sealed.
+    """
+    data, seal, digest = data[: -64 - len(_SEAL)], data[-64 - len(_SEAL) : -64], data[-64:]
+    if seal != _SEAL or hashlib.sha256(data).hexdigest().encode() != digest:
+        raise ValueError("its checksum does not match")
+    return data
 
 
 def output_file(path: str | Path) -> Path:
@@ -87,3 +137,15 @@ def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict]) ->
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _lock(file):
+    """Lock an open file until it is closed or the process ends; OSError if another process has locked it."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

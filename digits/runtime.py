@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from digits.cli import InputError
+from digits.cli import InputError, handle_termination
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -55,6 +55,8 @@ def choose_device(name: str = "auto") -> str:
         raise InputError(
             f"device 'gpu': paddle {paddle.__version__} {reason}; use --device cpu, or install a GPU build of Paddle"
         )
+    paddle.disable_signal_handler()  # it prints a C++ trace on SIGTERM
+    handle_termination()
     paddle.device.set_device("gpu:0" if sees_gpu and name != "cpu" else "cpu")
     return paddle.device.get_device()
 

@@ -130,8 +130,9 @@ def fit(config, data, out, resume=False):
 
 
 def state(out):
-    """Everything that a run leaves, without the times."""
+    """Everything that a run leaves, without its settings and the times."""
     progress = read_state(out / "last.pdopt")
+    del progress["config"]
     for row in progress["history"]:
         row.pop("seconds")
     return progress, load_checkpoint(out).weights, load_checkpoint(out / "last.pdparams").weights

@@ -18,10 +18,11 @@ from conftest import ROOT, assert_one_line_error, assert_same, call, dataset_of,
 
 import train
 from digits.config import Config
+from digits.files import seal
 from digits.networks.checkpoint import read_state
 from digits.training import batches
 from digits.training.optim import make_schedule
-from digits.training.run_folder import find_run, new_run
+from digits.training.run_folder import Run, find_run
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
@@ -133,7 +134,7 @@ def test_a_resumed_run_keeps_its_settings(small_run):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"damaged", "damaged"), (pickle.dumps({}, 4), "not the progress of a run")]
+    ("content", "message"), [(b"damaged", "damaged"), (seal(pickle.dumps({}, 4)), "not the state of a run")]
 )
 def test_a_damaged_progress_file_is_a_one_line_error(tmp_path, small_run, content, message):
     shutil.copytree(small_run, tmp_path / "run")
@@ -155,7 +156,9 @@ def test_trained_weights_are_never_overwritten(tmp_path, small_data, small_run):
 
 def test_runs_that_start_at_once_get_different_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [str(new_run(Config(), "a[1]")) for _ in range(3)] == [f"checkpoints/a[1]{end}" for end in ("", "-2", "-3")]
+    runs = [Run(Config(), "a[1]") for _ in range(3)]
+    with runs[0].underway(), runs[1].underway(), runs[2].underway():
+        assert [str(run.out) for run in runs] == ["checkpoints/a[1]", "checkpoints/a[1]-2", "checkpoints/a[1]-3"]
 
 
 @pytest.mark.parametrize("steps", range(1, 12))

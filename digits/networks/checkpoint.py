@@ -11,10 +11,11 @@ import paddle
 
 from digits import safe_pickle
 from digits.cli import InputError
-from digits.files import project_path, replacing
+from digits.files import project_path, replacing, seal, unseal
 
 SHIPPED = project_path("checkpoints/shipped/extended")  # the default checkpoint
 
+_MAX_META_BYTES = 10_000_000  # of a checkpoint's JSON file
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
 
@@ -29,12 +30,19 @@ class Checkpoint:
 
 
 def save_checkpoint(directory: str | Path, name: str, model: paddle.nn.Layer, meta: dict) -> None:
-    """Write `name.pdparams` with the model's weights, and `name.json` with `meta` and their SHA-256."""
+    """Write `name.pdparams` with the model's weights, and `name.json` with `meta` and their SHA-256.
+
+    The two are a valid pair at any moment: while the weights are being replaced, the JSON file describes both the new
+    weights and, as `previous`, the old ones.
+    """
     path = Path(directory) / f"{name}.pdparams"
     with replacing(path) as temporary:
         paddle.save(model.state_dict(), str(temporary))
-        digest = _sha256(temporary.read_bytes())
-    save_meta(path, {**meta, "sha256": digest})
+        meta = {**meta, "sha256": _sha256(temporary.read_bytes())}
+        previous = _previous(path)
+        save_meta(path, {**meta, "previous": previous} if previous else meta)
+    if previous:
+        save_meta(path, meta)
 
 
 def save_meta(weights_path: Path, meta: dict) -> None:
@@ -44,11 +52,11 @@ def save_meta(weights_path: Path, meta: dict) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, also while a training is replacing it.
 
     Args:
         path: a folder with `best.pdparams` and `best.json`, or a `.pdparams` file with its JSON file beside it. Without
-            a JSON file it is read as weights that the tutorial saved.
+            a JSON file of ours it is read as weights that the tutorial saved.
 
     Raises:
         InputError: a file is missing, damaged or hostile, or the two files do not belong together.
@@ -67,27 +75,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if weights_path.suffix != ".pdparams":
         raise InputError(f"checkpoint {path}: expected a folder, or a .pdparams file")
     meta_path = weights_path.with_suffix(".json")
-    if path.is_file() and not meta_path.exists():
+    if path.is_file() and not _is_ours(meta_path):
         print(
-            f"{path}: no {meta_path.name} beside it, so it is read as the tutorial's LeNet with sigmoids",
+            f"{path}: no {meta_path.name} of a training beside it, so it is read as the tutorial's LeNet with sigmoids",
             file=sys.stderr,
         )
         return Checkpoint(path, read_weights(path), _TUTORIAL)
-    try:
-        meta = json.loads(meta_path.read_text(encoding="utf-8"))
-        expected = meta["sha256"]
-    except FileNotFoundError:
-        raise InputError(
-            f"checkpoint {weights_path}: {meta_path.name}, which describes the network, is missing"
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"checkpoint {meta_path}: not a checkpoint's JSON; restore the file, or train again") from None
-    data = weights_path.read_bytes()
-    if _sha256(data) != expected:
-        raise InputError(
-            f"checkpoint {weights_path}: damaged or changed: its SHA-256 differs from the one in {meta_path.name}; "
-            "restore it, or train again"
-        )
+    data, meta = _read_pair(weights_path)
     return Checkpoint(weights_path, _arrays(_unpickle(weights_path, data), weights_path), meta)
 
 
@@ -98,7 +92,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         InputError: the file does not exist, or is not a pickle of named arrays.
     """
     path = Path(path)
-    return _arrays(read_state(path), path)
+    return _arrays(_unpickle(path, _read(path)), path)
 
 
 def load_weights(model: paddle.nn.Layer, weights: dict[str, np.ndarray], source: str | Path) -> None:
@@ -117,30 +111,95 @@ def load_weights(model: paddle.nn.Layer, weights: dict[str, np.ndarray], source:
             wrong.append(f"{name} is not in the network")
         elif array.shape != expected[name]:
             wrong.append(f"{name} is {list(array.shape)}, the network's is {list(expected[name])}")
+        elif array.dtype == np.uint16:
+            wrong.append(f"{name} is bfloat16, expected float32")
         elif not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
             wrong.append(f"{name} is not all finite floats")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"checkpoint {source}: not weights of {type(model).__name__}: {'; '.join(wrong[:3])}{more}")
-    model.set_state_dict(weights)
+    model.set_state_dict({name: array.astype(np.float32) for name, array in weights.items()})
 
 
 def save_state(path: str | Path, state: dict) -> None:
-    """Write the state of a training run (arrays and numbers in plain containers) with paddle.save."""
+    """Write the state of a training run (arrays and numbers in plain containers) with paddle.save, and its checksum."""
     with replacing(path) as temporary:
         paddle.save(state, str(temporary))
+        temporary.write_bytes(seal(temporary.read_bytes()))
 
 
 def read_state(path: str | Path) -> dict:
-    """Read a file written by `save_state` or paddle.save.
+    """Read a file written by `save_state`.
 
     Raises:
-        InputError: the file does not exist, or is not a dict of arrays and plain containers.
+        InputError: the file does not exist, is damaged, or is not a dict of arrays and plain containers.
     """
     path = Path(path)
+    data = _read(path)
+    try:
+        return _unpickle(path, unseal(data))
+    except ValueError as error:
+        raise InputError(f"checkpoint {path}: damaged or not the state of a run: {error}; start a new run") from None
+
+
+def _read(path):
     if not path.is_file():
         raise InputError(f"checkpoint {path}: no such file")
-    return _unpickle(path, path.read_bytes())
+    return path.read_bytes()
+
+
+def _read_pair(weights_path):
+    """Read the weights and their description; read both again if a training replaced a file in between."""
+    last = None
+    while True:
+        meta, data = _read_meta(weights_path), weights_path.read_bytes()
+        digest = _sha256(data)
+        for described in (meta, meta.get("previous")):
+            if isinstance(described, dict) and described.get("sha256") == digest:
+                return data, {key: value for key, value in described.items() if key != "previous"}
+        if (meta, digest) == last:
+            raise InputError(
+                f"checkpoint {weights_path}: damaged or changed: its SHA-256 differs from the one in "
+                f"{weights_path.with_suffix('.json').name}; restore it, or train again"
+            )
+        last = meta, digest
+
+
+def _previous(weights_path):
+    """Return the description of the weights that are being replaced; None if there are none that fit."""
+    try:
+        old = load_checkpoint(weights_path).meta if _is_ours(weights_path.with_suffix(".json")) else None
+    except InputError:
+        return None
+    return old
+
+
+def _is_ours(meta_path):
+    """Whether it is the JSON file of a checkpoint, damaged or not; paddle.jit.save writes others."""
+    try:
+        meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (ValueError, RecursionError, OSError):
+        return True
+    return not isinstance(meta, dict) or bool(meta.keys() & {"sha256", "model", "classes"})
+
+
+def _read_meta(weights_path):
+    meta_path = weights_path.with_suffix(".json")
+    try:
+        if meta_path.stat().st_size > _MAX_META_BYTES:
+            raise ValueError
+        meta = json.loads(meta_path.read_text(encoding="utf-8"))
+        if not isinstance(meta["sha256"], str):
+            raise ValueError
+        return meta
+    except FileNotFoundError:
+        raise InputError(
+            f"checkpoint {weights_path}: {meta_path.name}, which describes the network, is missing"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"checkpoint {meta_path}: not a checkpoint's JSON; restore the file, or train again") from None
 
 
 def _unpickle(path, data):

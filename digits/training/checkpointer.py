@@ -17,7 +17,7 @@ from digits.training.history import kept_epoch
 from digits.training.optim import WeightAverage
 from digits.training.pseudo_labels import PseudoLabels
 
-_STATE = {"weights", "optimizer", "average", "average_steps", "first", "history", "pseudo_labels"}
+_STATE = {"config", "weights", "optimizer", "average", "average_steps", "first", "history", "pseudo_labels"}
 
 
 class Checkpointer:
@@ -70,6 +70,7 @@ class Checkpointer:
     def save_progress(self, history: list[dict]) -> None:
         """Save `log.csv`, and everything that a resume needs as one file: a kill leaves the old one or the new one."""
         state = {
+            "config": asdict(self.config),
             "weights": _to_numpy(self.network.state_dict()),
             "optimizer": _to_numpy(self.optimizer.state_dict()),
             "average": _to_numpy(self.average.values),
@@ -91,12 +92,14 @@ class Checkpointer:
         path = self.out / "last.pdopt"
         state = read_state(path)
         if not state.keys() >= _STATE:
-            raise InputError(f"checkpoint {path}: not the progress of a run")
+            raise InputError(f"checkpoint {path}: not the state of a run of this version; start a new run")
         if len(self.pseudo_labels.labels) != len(state["pseudo_labels"]):
             raise InputError(
                 f"--resume: the run in {self.out} had {len(state['pseudo_labels']):,} unlabeled images, "
                 f"and now there are {len(self.pseudo_labels.labels):,}"
             )
+        if state["config"] != asdict(self.config):
+            raise InputError(f"--resume: {self.out / 'config.yaml'} has changed since this run began; restore it")
         load_weights(self.network, state["weights"], path)
         self.optimizer.set_state_dict(state["optimizer"])
         self.average.values = _to_tensors(state["average"])

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digits.cli import InputError
+from digits.cli import InputError, Terminated
 from digits.config import FIELDS, Config, read_settings
 from digits.data.splits import example_file, has_class_folders, list_parts
-from digits.files import output_file, output_folder, replacing
+from digits.files import LOCK, exclusive, output_file, output_folder, replacing
 from digits.networks.checkpoint import load_checkpoint
 from digits.training.checkpointer import load_history
 
@@ -58,27 +58,30 @@ class Run:
         example = example_file(self.config) or EXAMPLE
         return shlex.join(["python", "predict.py", example, "--checkpoint", str(self.out)])
 
-    def begin(self) -> None:
-        """Create the folder and save the config and the list of image files; or, on resume, check that list.
+    @contextlib.contextmanager
+    def underway(self) -> Iterator[None]:
+        """Create and claim the folder within the block; save the config and the list of image files.
+
+        On resume, check that list instead. On Ctrl-C or SIGTERM, say how to resume, and exit with status 130 or 143.
 
         Raises:
             InputError: the folder is taken or cannot be created, or the image files have changed.
         """
         if self.limit is None:
             output_file(MEANINGS_FILE)  # fails now rather than after the training
-        if not self.resume:
-            self.out = new_run(self.config, self.name, self.out)
-        if has_class_folders(self.config.data_dir):
-            save_file_list(self.out, list_parts(self.config), self.resume)
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """On Ctrl-C, say what is saved and how to resume, and exit with status 130."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            print(f"\nstopped; {self._how_to_resume()}", file=sys.stderr)
-            sys.exit(130)
+        self.out = self.out or _new_folder(self.name)
+        with exclusive(output_folder(self.out)):
+            if not self.resume:
+                check_free(self.out)
+                with replacing(self.out / "config.yaml") as temporary:
+                    temporary.write_text(self.config.to_yaml(), encoding="utf-8")
+            if has_class_folders(self.config.data_dir):
+                save_file_list(self.out, list_parts(self.config), self.resume)
+            try:
+                yield
+            except KeyboardInterrupt as stop:
+                print(f"\nstopped; {self._how_to_resume()}", file=sys.stderr)
+                sys.exit(143 if isinstance(stop, Terminated) else 130)
 
     def _how_to_resume(self):
         if not has_progress(self.out):
@@ -92,22 +95,6 @@ class Run:
         return f"{done} of {epochs} are saved; resume with\n{shlex.join(command)}"
 
 
-def new_run(config: Config, name: str, out: Path | None = None) -> Path:
-    """Create a run's folder with its config: `out`, else checkpoints/name, or name-2, name-3, ... if that is taken.
-
-    Raises:
-        InputError: `out` is not empty, or cannot be created.
-    """
-    if out is None:
-        output_folder(RUNS)
-        out = next(folder for folder in _numbered(name) if _claim(folder))
-    else:
-        check_free(out)
-    with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(), encoding="utf-8")
-    return out
-
-
 def check_free(out: Path | None) -> None:
     """Create the folder `out`, if it is given.
 
@@ -115,7 +102,7 @@ def check_free(out: Path | None) -> None:
         InputError: it is not empty, or cannot be created.
     """
     # A run that was killed at its start leaves its config and its list of files, nothing more.
-    if out and {path.name for path in output_folder(out).iterdir()} - {"config.yaml", FILES}:
+    if out and {path.name for path in output_folder(out).iterdir()} - {"config.yaml", FILES, LOCK}:
         raise InputError(
             f"--out {out}: is not empty, and a run is never overwritten; choose another folder, or add --resume"
         )
@@ -160,7 +147,10 @@ def has_progress(folder: Path) -> bool:
 
 def has_report(folder: Path) -> bool:
     """Whether the run in the folder is complete: it has its test metrics, or says that there is no test set."""
-    return (folder / "best.json").exists() and "test" in load_checkpoint(folder).meta["metrics"]
+    try:
+        return "test" in load_checkpoint(folder).meta["metrics"]
+    except (InputError, KeyError, TypeError):  # no epoch is complete
+        return False
 
 
 def save_file_list(out: Path, parts: dict[str, list[str]], resume: bool) -> None:
@@ -173,7 +163,12 @@ def save_file_list(out: Path, parts: dict[str, list[str]], resume: bool) -> None
     if not resume:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(parts, indent=1), encoding="utf-8", errors="surrogateescape")
-    elif path.exists() and json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) != parts:
+        return
+    try:
+        unchanged = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")) == parts
+    except (ValueError, RecursionError, OSError):
+        unchanged = False
+    if not unchanged:
         raise InputError(
             f"--resume: the image files have changed since the run in {out} began, see {path}; "
             "restore them, or start a new run"
@@ -185,13 +180,13 @@ def _numbered(name):
     return (RUNS / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
 
 
-def _claim(folder):
-    """Create the folder; False if it exists. Of two runs that start at once, each gets its own."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
+def _new_folder(name):
+    """Create checkpoints/name, or name-2, ... if that is taken; two runs that start at once get one each."""
+    output_folder(RUNS)
+    for folder in _numbered(name):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 
 def _is_open_and_new(folder):

@@ -1,7 +1,9 @@
 """Transfer learning: loading and freezing a backbone, and computing its features once."""
 
+import contextlib
 import hashlib
 import inspect
+import io
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import paddle
 from digits.cli import RunError
 from digits.config import Config
 from digits.data.image_files import ImageFiles, input_batches
-from digits.files import replacing
+from digits.files import replacing, seal, unseal
 from digits.imaging.reading import to_photo
 from digits.networks.checkpoint import load_checkpoint, load_weights, read_weights
 from digits.networks.photo import TransferNet
@@ -80,12 +82,16 @@ def bottleneck_features(network: TransferNet, photos: ImageFiles, part: str, fol
     """
     path = folder / f"{_digest(network, photos)}.npy"
     if path.exists():
-        print(f"features of {part}: from {path}", flush=True)
-        return np.load(path)
+        with contextlib.suppress(ValueError):  # damaged: compute them again
+            features = np.load(io.BytesIO(unseal(path.read_bytes())), allow_pickle=False)
+            print(f"features of {part}: from {path}", flush=True)
+            return features
     print(f"features of {part}: {len(photos):,} photos through the backbone, into {path}", flush=True)
     features = run_batches(network, network.features, input_batches(photos))
+    content = io.BytesIO()
+    np.save(content, features)
     with replacing(path) as temporary:
-        np.save(temporary, features)
+        temporary.write_bytes(seal(content.getvalue()))
     return features
 
 
