@@ -39,7 +39,10 @@ def predict(classifier, paths: list[Path]) -> list[Reading]:
     logits = classifier.logits(images)  # float32 [N, 10]
     probs = softmax(np.float64(logits) / classifier.temperature)  # [N, 10], each row sums to 1
     decided = iter(classifier.decide(images, logits, probs))  # label = argmax; trusted or not, and why
-    return [reading if reading.image is None else replace(next(decided), path=reading.path) for reading in readings]
+    return [
+        reading if reading.image is None else replace(next(decided).doubted(reading.reason), path=reading.path)
+        for reading in readings
+    ]
 
 
 def predict_single(classifier, paths: list[Path], args) -> list[Reading]:

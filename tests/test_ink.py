@@ -172,3 +172,38 @@ def test_detached_strokes_are_kept_in_a_photo_too(stroke):
     image = to_mnist(shadow(on_paper(ink)))
     assert difference(image, to_mnist(ink)) < 0.4
     assert difference(image, without_stroke) > 0.3
+
+
+# Digits that fill the image
+
+
+def glyphs():
+    """Digits in OpenCV's font with a thick pen, bright on black, 300x300."""
+    for digit in "023456789":
+        canvas = np.zeros((300, 300), np.uint8)
+        cv2.putText(canvas, digit, (60, 240), cv2.FONT_HERSHEY_SIMPLEX, 8, 255, 28, cv2.LINE_AA)
+        yield digit, canvas
+
+
+@pytest.mark.parametrize("margin", [0, 0.02])
+@pytest.mark.parametrize("ground", ["light", "dark", "transparent", "noisy paper"])
+def test_a_digit_cut_to_its_box_is_the_same_as_with_a_margin(ground, margin):
+    for digit, canvas in glyphs():
+        x, y, width, height = cv2.boundingRect((canvas > 100).astype(np.uint8))
+        pad = round(margin * max(width, height))
+        cut = canvas[y - pad : y + height + pad, x - pad : x + width + pad]
+        image = {
+            "light": lambda cut: 255 - cut,
+            "dark": lambda cut: cut,
+            "transparent": lambda cut: np.dstack([np.zeros((*cut.shape, 3), np.uint8), cut]),
+            "noisy paper": lambda cut: on_paper(cut, size=cut.shape),
+        }[ground](cut)
+        assert difference(to_mnist(image), to_mnist(canvas)) < 0.35, digit
+
+
+def test_an_upright_1_cut_to_its_box_is_ink_and_not_blank():
+    canvas = np.zeros((300, 300), np.uint8)
+    cv2.line(canvas, (150, 40), (148, 260), 255, 30, cv2.LINE_AA)
+    x, y, width, height = cv2.boundingRect(canvas)
+    cut = canvas[y : y + height, x : x + width]
+    assert difference(to_mnist(255 - cut), to_mnist(canvas)) < 0.3

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, difference
 
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import BOX, count_segments, to_mnist
+from digits.imaging.mnist_format import BOX, count_segments, has_second_figure, is_blot, to_mnist
 from digits.imaging.reading import read_image
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
@@ -161,3 +161,28 @@ def test_only_images_in_mnist_format_are_returned_unchanged_to_the_pixel(mnist_t
     assert sum(unchanged) > 295
     for changed in (255 - images[0], np.roll(images[0], 4, 1), images[0] // 2):
         assert difference(to_mnist(changed), images[0] / 255) < 0.1, "normalized again"
+
+
+# What is not one digit
+
+
+def test_a_dot_of_any_outline_is_a_blot_and_thick_digits_are_not(digit):
+    for axes in ((40, 40), (40, 30)):
+        dot = np.zeros((120, 120), np.uint8)
+        cv2.ellipse(dot, (60, 60), axes, 20, 0, 360, 255, -1)
+        assert is_blot(to_mnist(dot))
+    for pen in (1, 20, 40):
+        assert not is_blot(to_mnist(cv2.dilate(digit, np.ones((pen, pen), np.uint8))))
+
+
+def test_ink_beside_a_digit_is_a_second_figure_and_a_detached_bar_is_not():
+    five = normalized([(30, 25), (30, 50), (55, 60), (30, 75)], [(34, 12), (60, 12)])
+    minus = normalized([(30, 25), (30, 50), (55, 60), (30, 75)], [(2, 45), (18, 45)])
+    assert not has_second_figure(five)
+    assert has_second_figure(minus)
+
+
+def test_hardly_any_mnist_digit_is_a_blot_or_has_a_second_figure(mnist_train):
+    images = mnist_train[0][:5000] / np.float32(255)
+    assert sum(map(is_blot, images)) == 0
+    assert np.mean([has_second_figure(image) for image in images]) < 0.003

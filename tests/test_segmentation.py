@@ -59,8 +59,59 @@ def test_a_blank_image_has_no_segments():
     assert find_digits(np.zeros((100, 100), np.uint8)) == []
 
 
-def test_dust_and_dashes_are_ignored():
+def test_dust_is_ignored():
     canvas = draw(("wide two", 50, 100, 120), ("one", 250, 100, 120))
     cv2.circle(canvas, (370, 30), 3, 255, -1)
-    cv2.line(canvas, (220, 160), (245, 160), 255, 6)
     assert len(find_digits(canvas)) == 2
+
+
+def sign(kind):
+    """Draw a sign between a 2 and a 1."""
+    canvas = draw(("wide two", 30, 100, 120), ("one", 290, 100, 120))
+    x = 262
+    if kind == "point":
+        cv2.circle(canvas, (x, 216), 8, 255, -1)
+    elif kind == "comma":
+        cv2.line(canvas, (x + 6, 212), (x - 6, 244), 255, 8)
+    elif kind == "dash":
+        cv2.line(canvas, (x - 20, 160), (x + 20, 160), 255, 8)
+    elif kind == "equals sign":
+        cv2.line(canvas, (x - 20, 145), (x + 20, 145), 255, 8)
+        cv2.line(canvas, (x - 20, 175), (x + 20, 175), 255, 8)
+    elif kind == "colon":
+        cv2.circle(canvas, (x, 135), 8, 255, -1)
+        cv2.circle(canvas, (x, 190), 8, 255, -1)
+    elif kind == "slash":
+        cv2.line(canvas, (x - 32, 232), (x + 32, 88), 255, 8)
+    return canvas
+
+
+@pytest.mark.parametrize("kind", ["point", "comma", "dash", "equals sign", "colon", "slash"])
+def test_a_sign_between_digits_keeps_its_place(kind):
+    segments = find_digits(sign(kind))
+    assert [segment.is_sign for segment in segments] == [False, True, False]
+    assert [segment.line for segment in segments] == [0, 0, 0]
+
+
+def test_a_leaning_1_as_tall_as_its_neighbors_is_not_a_slash():
+    canvas = draw(("wide two", 30, 100, 120), ("wide two", 230, 100, 120), size=(300, 500))
+    cv2.line(canvas, (195, 218), (225, 102), 255, 8)
+    assert not any(segment.is_sign for segment in find_digits(canvas))
+
+
+def test_an_exponent_is_a_small_digit_of_its_own():
+    canvas = draw(("four in two strokes", 60, 100, 200), ("four in two strokes", 230, 90, 70))
+    assert [(segment.is_small, segment.is_sign) for segment in find_digits(canvas)] == [(False, False), (True, False)]
+
+
+def test_a_small_digit_on_a_line_of_its_own_is_found():
+    segments = find_digits(draw(("four in two strokes", 60, 20, 60), ("four in two strokes", 60, 180, 200)))
+    assert [(segment.line, segment.is_sign) for segment in segments] == [(0, False), (1, False)]
+
+
+@pytest.mark.parametrize("paper", ["dark", "light"])
+def test_a_number_cut_to_its_bounding_box_keeps_its_outer_digits(paper):
+    canvas = draw(("one", 40, 100, 120), ("wide two", 160, 100, 120), ("one", 310, 100, 120))
+    x, y, width, height = cv2.boundingRect(canvas)
+    cut = canvas[y : y + height, x : x + width]
+    assert len(find_digits(cut if paper == "dark" else 255 - cut)) == 3

@@ -13,9 +13,9 @@ from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import BLANK, LOW_CONFIDENCE, NO_KNOWN_CLASS, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import count_segments
+from digits.imaging.mnist_format import count_segments, has_second_figure, is_blot
 from digits.imaging.reading import read_digit, read_image, read_input
-from digits.imaging.segmentation import find_digits
+from digits.imaging.segmentation import Segment, find_digits
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 from digits.networks.registry import load_network, predict_logits
 from digits.runtime import choose_device
@@ -51,7 +51,7 @@ class Classifier:
         loaded = self.load(path)
         if loaded.image is None:
             return loaded
-        return replace(self.predict(loaded.image[None])[0], path=loaded.path)
+        return replace(self.predict(loaded.image[None])[0].doubted(loaded.reason), path=loaded.path)
 
     def read_page(self, path: str | Path) -> list[Reading]:
         """Read every digit in a picture file, in reading order, each with its `box` and `line`.
@@ -76,19 +76,22 @@ class Classifier:
             return []
         readings = self.predict(np.stack([segment.image for segment in segments]))
         return [
-            replace(reading, box=segment.box, line=segment.line)
+            replace(reading.doubted(_doubt_figure(reading, segment)), box=segment.box, line=segment.line)
             for reading, segment in zip(readings, segments, strict=True)
         ]
 
     def load(self, path: str | Path) -> Reading:
-        """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why."""
+        """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why.
+
+        With an image, `reason` tells that it shows a dot or a second figure, whatever the network answers.
+        """
         try:
             image = read_digit(path) if self.takes_digits else read_input(path, self.input_shape)
         except BlankImage:
             return Reading(path=str(path), trusted=False, reason=BLANK)
         except InputError as error:
             return Reading(path=str(path), error=str(error))
-        return Reading(path=str(path), image=image)
+        return Reading(path=str(path), image=image, reason=_doubt_picture(image) if self.takes_digits else None)
 
     def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
         """Classify images float32 [N, 28, 28] in [0, 1] in MNIST format, or photos uint8 [N, S, S, 3] in RGB."""
@@ -135,3 +138,15 @@ class Classifier:
         if in_classes:
             return LOW_CONFIDENCE
         return NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
+
+
+def _doubt_picture(image: np.ndarray) -> str | None:
+    if is_blot(image):
+        return NOT_A_DIGIT
+    return SEVERAL_DIGITS if has_second_figure(image) else None
+
+
+def _doubt_figure(reading: Reading, segment: Segment) -> str | None:
+    """A small figure beside others is a digit, such as an exponent, only if it is trusted."""
+    is_sign = segment.is_sign or (segment.is_small and not reading.trusted)
+    return NOT_A_DIGIT if is_sign or is_blot(segment.image) else None

@@ -1,6 +1,6 @@
 """The result of reading a picture, a figure on a page, or a drawing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Reading:
     def is_answer(self) -> bool:
         """Whether the label is an answer, trusted or not; otherwise it is only the nearest class."""
         return self.label is not None and self.reason in (None, LOW_CONFIDENCE)
+
+    def doubted(self, reason: str | None) -> "Reading":
+        """Return the same reading, not trusted for this reason; unchanged if there is none."""
+        return self if reason is None else replace(self, trusted=None if self.trusted is None else False, reason=reason)
 
     def describe(self) -> str:
         """Say it in words.

@@ -46,6 +46,14 @@ def keep_components(ink: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> np
     return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
+def _spans_image(boxes, shape):
+    """Whether the ink reaches all four sides, within 2% of the longer one."""
+    margin = 1 + 0.02 * max(shape)
+    left, top = boxes[:, :2].min(0)
+    right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(0)
+    return max(left, top, shape[1] - right, shape[0] - bottom) <= margin
+
+
 def _is_frame(labels, boxes, foreground):
     """Find parts of a frame, or of the surroundings of the sheet: bool [n].
 
@@ -65,6 +73,8 @@ def _is_frame(labels, boxes, foreground):
         return np.zeros(len(boxes), bool)
     x, y, w, h = boxes.T
     main = np.flatnonzero(~at_border)[sizes[~at_border].argmax()]
+    if contact[main] and _spans_image(boxes, labels.shape):
+        return np.zeros(len(boxes), bool)  # the image is cut to the ink
     gap_x = np.maximum(x, x[main]) - np.minimum(x + w, x[main] + w[main])
     gap_y = np.maximum(y, y[main]) - np.minimum(y + h, y[main] + h[main])
     far = np.maximum(gap_x, gap_y) > 0.15 * max(w[main], h[main])

@@ -6,6 +6,7 @@ import numpy as np
 from digits.cli import InputError
 from digits.imaging.components import INK
 from digits.imaging.ruled_lines import FAINT, find_lines
+from digits.imaging.two_tone import find_two_tone_ink
 
 WORKING_SIDE = 400  # longer side that larger images are shrunk to, pixels: a 20-pixel box loses finer detail anyway
 MIN_CONTRAST = 24  # smallest contrast of ink, gray levels of 255
@@ -41,8 +42,12 @@ def find_ink(image: np.ndarray, side: int = WORKING_SIDE) -> np.ndarray:
     gray = _to_gray(_shrink(image, side))
     ink, noise = _subtract(gray, _fit_background(gray))
     if _is_uneven(gray, ink, noise):
-        local = _find_local_ink(gray)
-        ink = ink if local is None else local
+        found = find_two_tone_ink(gray, MIN_CONTRAST, strict=True)
+        if found is None:
+            found = _find_local_ink(gray)
+        ink = ink if found is None else found
+    if ink is None:
+        ink = find_two_tone_ink(gray, MIN_CONTRAST, strict=False)
     if ink is None:
         raise BlankImage("the picture is blank: no ink was found")
     return _remove_lines(ink)

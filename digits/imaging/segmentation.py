@@ -14,9 +14,16 @@ _MAX_COMPONENTS = 500  # largest components considered; a page of digits has few
 # Components of one digit; lengths are shares of the taller component's height
 _GAP_ABOVE = 0.35  # largest gap between a bar and the stroke below it, or between a stroke and a foot below it
 _GAP_BESIDE = 0.15  # largest gap between two strokes side by side, as in a 4
+_GAP_BROKEN = 0.05  # the same if one is less than half as tall: part of a broken stroke, or an exponent farther off
 _STROKE = 0.75  # height below which a component may be a stroke of its neighbor
-_OVERLAP = 0.4  # smallest horizontal overlap of components above each other, as a share of the narrower one's width
-_SMALL = 0.4  # smallest height of a digit, as a share of the usual height; less is a dash, a comma or dust
+_OVERLAP = 0.33  # smallest horizontal overlap of components above each other, as a share of the narrower one's width
+_SMALL = 0.4  # smallest height of a digit, as a share of the usual height; less is a sign, a comma or dust
+_ALONE = 0.25  # the same if it is upright and no digit is on its line or near
+_DUST = 0.1  # longest side of dust, as a share of the usual height
+_OVERSHOOT = 0.03  # smallest rise of a slash above and below its neighbor, as a share of that one's height
+_SLASH_LEAN = 0.4  # smallest lean of a slash, x per y
+_SLASH_STRAIGHT = 0.9  # smallest correlation of x and y in a slash
+_FAR = 1.0  # largest distance of a sign from the nearest digit, as a share of the usual height
 _SAME_LINE = 0.5  # largest vertical distance between neighbors on a line, as a share of the taller one's height
 
 
@@ -28,11 +35,15 @@ class Segment:
         box: x, y, width and height in the image, pixels.
         line: index of its line of writing.
         image: its ink alone in MNIST format, float32 [28, 28].
+        is_small: whether it is much smaller than the others, as an exponent is.
+        is_sign: whether its size, place or slope is that of a point, a comma, a dash or a slash.
     """
 
     box: tuple[int, int, int, int]
     line: int
     image: np.ndarray
+    is_small: bool = False
+    is_sign: bool = False
 
 
 def find_digits(image: np.ndarray) -> list[Segment]:
@@ -56,11 +67,18 @@ def find_digits(image: np.ndarray) -> list[Segment]:
     kept = np.flatnonzero(components.kept)
     sizes = components.boxes[kept, 2] * components.boxes[kept, 3]
     kept = kept[np.argsort(-sizes, kind="stable")[:_MAX_COMPONENTS]]
-    groups = _drop_small(_merge([_Group(components.boxes[[n]], [n]) for n in kept]))
+    groups = _merge([_Group(components.boxes[[n]], [n]) for n in kept])
+    large, small = _split_by_size(groups)
     scale = max(image.shape[:2]) / max(ink.shape)
     return [
-        Segment(_scale_box(group, scale, image.shape), line, _cut_out(group, ink, components))
-        for line, members in enumerate(_split_into_lines(groups))
+        Segment(
+            _scale_box(group, scale, image.shape),
+            line,
+            _cut_out(group, ink, components),
+            group in small,
+            _is_sign(group, large, ink),
+        )
+        for line, members in enumerate(_split_into_lines(large, small))
         for group in members
     ]
 
@@ -104,32 +122,99 @@ def _distances(groups):
     has_stroke = np.minimum.outer(height, height) < _STROKE * taller
     is_above = -gap_x * taller >= _OVERLAP * np.minimum.outer(width, width)
     is_one = is_above & (gap_y <= np.where(has_stroke, _GAP_ABOVE, _GAP_BESIDE))
-    is_one |= has_stroke & (gap_x <= _GAP_BESIDE) & (gap_y <= _GAP_BESIDE)
+    beside = np.where(np.minimum.outer(height, height) < 0.5 * taller, _GAP_BROKEN, _GAP_BESIDE)
+    is_one |= has_stroke & (gap_x <= beside) & (gap_y <= _GAP_BESIDE)
     np.fill_diagonal(is_one, False)
     return np.where(is_one, np.maximum(0, np.maximum(gap_x, gap_y)), np.inf)
 
 
-def _drop_small(groups):
-    """Drop dashes and dust; the usual height is the median over groups, each weighted by its height."""
+def _split_by_size(groups):
+    """Split groups into digits and small signs beside them; drop dust, and small ink above, below or far from a digit.
+
+    The usual height is the median over groups, each weighted by its height.
+    """
     heights = np.sort([group.height for group in groups])
     usual = heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)]
-    return [group for group in groups if group.height >= _SMALL * usual]
+    large = [group for group in groups if group.height >= _SMALL * usual]
+    digits, small = list(large), []
+    for group in groups:
+        if group.height >= _SMALL * usual or max(group.width, group.height) < _DUST * usual:
+            continue
+        gap = min(_gap(group, digit) for digit in large)
+        if 0 <= gap <= _FAR * usual:
+            small.append(group)
+        elif gap == np.inf and group.width < group.height >= _ALONE * usual and _is_apart(group, large):
+            digits.append(group)
+    return digits, _merge_signs(small)
 
 
-def _split_into_lines(groups):
-    """Split groups into lines of writing; a group continues the line whose last group is vertically closest.
+def _is_apart(group, others):
+    """Whether a group is farther from all others than its own height."""
+    return all(
+        max(group.x - other.right, other.x - group.right, group.y - other.bottom, other.y - group.bottom) > group.height
+        for other in others
+    )
+
+
+def _is_sign(group, large, ink):
+    others = [other for other in large if other is not group]
+    if not others:
+        return False
+    nearest = min(others, key=lambda other: abs(other.x - group.x) + abs(other.middle - group.middle))
+    if group not in large:
+        is_low = group.middle > nearest.y + 0.6 * nearest.height and group.y < nearest.bottom + nearest.height
+        return is_low or group.height < 0.25 * nearest.height or not 0.35 < group.width / group.height < 1.1
+    overshoots = min(nearest.y - group.y, group.bottom - nearest.bottom) >= _OVERSHOOT * nearest.height
+    return overshoots and _is_slash(ink[group.y : group.bottom, group.x : group.right] > 0.5)
+
+
+def _is_slash(mask):
+    """Whether a group is one straight stroke that leans far to the right."""
+    y, x = np.nonzero(mask)
+    if len(y) < 3 or np.ptp(x) < 2:
+        return False
+    lean = -np.polyfit(y, x, 1)[0]
+    return lean >= _SLASH_LEAN and -np.corrcoef(x, y)[0, 1] >= _SLASH_STRAIGHT
+
+
+def _merge_signs(groups):
+    """Merge small groups that lie above each other: the dots of a colon, the bars of an equals sign."""
+    merged = []
+    for group in sorted(groups, key=lambda group: group.x):
+        if merged and min(group.right, merged[-1].right) - group.x >= _OVERLAP * min(group.width, merged[-1].width):
+            merged[-1] = merged[-1].merged(group)
+        else:
+            merged.append(group)
+    return merged
+
+
+def _gap(group, other):
+    """Distance of two groups; infinite unless the middle of the first is between top and bottom of the second."""
+    if not other.y - 0.15 * other.height <= group.middle <= other.bottom + 0.15 * other.height:
+        return np.inf
+    return max(group.x, other.x) - min(group.right, other.right)
+
+
+def _split_into_lines(large, small):
+    """Split groups into lines of writing; a digit continues the line whose last digit is vertically closest.
 
     Returns:
-        Lists of groups. Lines may be tilted, since only neighbors are compared.
+        Lists of groups. Lines may be tilted, since only neighbors are compared. A small sign joins the line of the
+        nearest digit.
     """
     lines = []
-    for group in sorted(groups, key=lambda group: group.x):
+    for group in sorted(large, key=lambda group: group.x):
         distances = [abs(line[-1].middle - group.middle) / max(group.height, line[-1].height) for line in lines]
         if distances and min(distances) < _SAME_LINE:
             lines[int(np.argmin(distances))].append(group)
         else:
             lines.append([group])
-    return sorted(lines, key=lambda line: np.mean([group.middle for group in line]))
+    lines.sort(key=lambda line: np.mean([group.middle for group in line]))
+    with_signs = [list(line) for line in lines]
+    for sign in small:
+        nearest = min(range(len(lines)), key=lambda number: min(_gap(sign, digit) for digit in lines[number]))
+        with_signs[nearest].append(sign)
+    return [sorted(line, key=lambda group: group.x) for line in with_signs]
 
 
 def _cut_out(group, ink, components):
