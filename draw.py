@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from digits.cli import ArgumentParser, InputError, run
+from digits.files import user_path
 from digits.runtime import DEVICES
 from digits.window.display import check_display
 from digits.window.drawings import painted
@@ -64,7 +65,7 @@ def print_line(line: str) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="draw.py", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    parser.add_argument("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]"
     )

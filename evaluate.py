@@ -9,17 +9,18 @@ python evaluate.py --json                          one JSON object, for other pr
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.mnist import holds_mnist, load_mnist
+from digits.data.mnist import holds_mnist, list_names, load_mnist
 from digits.evaluation import own_inputs
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, score
 from digits.evaluation.reading import Reading
-from digits.files import csv_file, output_folder, write_csv
+from digits.files import csv_file, output_folder, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
 
 
@@ -35,9 +36,13 @@ def load_images(classifier, data: str) -> tuple:
     from digits.data import image_files  # imports Paddle
 
     folder = Path(data)
-    if data == "mnist" or holds_mnist(folder):
-        classifier.require_digits()
-        images, labels = load_mnist("test", "" if data == "mnist" else folder)
+    is_mnist = data == "mnist"
+    if is_mnist or holds_mnist(folder):
+        if is_mnist:
+            classifier.require_digits()
+        else:
+            classifier.require_names(list_names(folder), data)
+        images, labels = load_mnist("test", "" if is_mnist else folder, len(classifier.classes))
         return [f"test/{number:05d}" for number in range(len(labels))], image_files.to_input(images)[:, 0], labels
     if not folder.is_dir():
         raise InputError(f"data '{data}': no such folder; 'mnist' stands for MNIST's test set")
@@ -134,11 +139,12 @@ def parse(argv: list[str] | None):
     add(
         "data",
         nargs="?",
+        type=os.path.expanduser,
         default="mnist",
         metavar="DATA",
         help="mnist, a folder of class folders, or a folder with test/ and check/ [mnist]",
     )
-    add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    add("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(own_inputs.TEST_COLUMNS)}, one row per image")
     add("--json", action="store_true", help="print the metrics as one JSON object")

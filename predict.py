@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
-from digits.data.folders import find_images
+from digits.data.pictures import find_images
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
-from digits.files import csv_file, write_csv
+from digits.files import csv_file, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
@@ -61,7 +61,7 @@ def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
             if not reading.error:
                 print(f"{reading.path:{width}}  {reading.describe()}")
     if args.show:
-        show(readings, classifier.classes)
+        show(paths, readings, classifier.classes)
     return readings
 
 
@@ -79,7 +79,7 @@ def predict_many(classifier, paths: list[Path], args) -> list[Reading]:
             if not page[0].error:
                 print(f"{page[0].path}:{format_page(page)}")
     if args.show:
-        show_pages(pages)
+        show_pages(paths, pages)
     return readings
 
 
@@ -127,30 +127,31 @@ def print_json(rows: list[dict]) -> None:
     print(json.dumps(rows, indent=2))
 
 
-def show(readings: list[Reading], classes: list[str]) -> None:
+def show(paths: list[Path], readings: list[Reading], classes: list[str]) -> None:
     from digits.evaluation import prediction_plots as plots  # imports matplotlib
 
-    for reading, name in zip(readings, plots.unique_names([reading.path for reading in readings]), strict=True):
+    names = plots.unique_names([reading.path for reading in readings])
+    for path, reading, name in zip(paths, readings, names, strict=True):
         if reading.image is not None:
-            picture = plots.read_rgb(reading.path)
-            figure = plots.prediction(picture, reading.image, reading.probs, classes, reading.describe())
+            figure = plots.prediction(plots.read_rgb(path), reading.image, reading.probs, classes, reading.describe())
             plots.save_output(figure, f"{name}_prediction.png")
 
 
-def show_pages(pages: list[list[Reading]]) -> None:
+def show_pages(paths: list[Path], pages: list[list[Reading]]) -> None:
     from digits.evaluation import prediction_plots as plots
 
-    for page, name in zip(pages, plots.unique_names([page[0].path for page in pages]), strict=True):
+    names = plots.unique_names([page[0].path for page in pages])
+    for path, page, name in zip(paths, pages, names, strict=True):
         if page[0].label is not None:
             boxes, marks = [reading.box for reading in page], [mark(reading) for reading in page]
-            plots.save_output(plots.page(plots.read_rgb(page[0].path), boxes, marks), f"{name}_digits.png")
+            plots.save_output(plots.page(plots.read_rgb(path), boxes, marks), f"{name}_digits.png")
 
 
 def parse(argv: list[str] | None):
     parser = ArgumentParser(prog="predict.py", description=__doc__)
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders to search for pictures")
-    add("--checkpoint", type=Path, metavar="DIR", help="trained weights [the shipped ones]")
+    add("paths", nargs="+", type=user_path, metavar="PATH", help="pictures, folders to search, or - for standard input")
+    add("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     columns = f"{','.join(COLUMNS)}; with --many also {','.join(MANY_COLUMNS[len(COLUMNS) :])}"
     add("--csv", type=csv_file, metavar="FILE", help=f"write the columns {columns}")

@@ -56,7 +56,12 @@ class Config:
     data_dir: str = _setting(
         "",
         "folder with class folders, with train/ and val/ (and test/) of class folders, or with idx files or mnist.npz; "
-        "empty: MNIST, from the cache or downloaded",
+        "empty: MNIST",
+    )
+    classes: str = _setting(
+        "",
+        "names of the classes of idx files or mnist.npz, with commas between them; digits: 0 to 9; empty: those in "
+        "classes.txt beside the data",
     )
     cache_mb: int = _setting(
         512, "memory for decoded images, megabytes; images beyond that are decoded every epoch", low=0, high=10**6
@@ -237,6 +242,8 @@ def check_setting(where: str, name: str, value: Any) -> Any:
         InputError: the value has the wrong type or is out of range; the message starts with `where`.
     """
     kind, limits = FIELDS[name].type, FIELDS[name].metadata
+    if name == "classes" and isinstance(value, list) and not any("," in str(item) for item in value):
+        value = ", ".join(map(str, value))
     if kind is str:
         if not isinstance(value, str):
             raise InputError(f"{where}: '{value}' is not text; put it in quotes")

@@ -5,14 +5,67 @@ import csv
 import hashlib
 import os
 import re
+import shutil
+import sys
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from digits.cli import InputError
 
 LOCK = ".lock"  # file that a training locks in its folder
+STDIN = "-"  # stands for standard input on a command line
+
+_MAX_STDIN = 10**9  # bytes
+_CHUNK = 1 << 20  # bytes read at a time
 _SEAL = b"\nSHA-256 "
 _TEMPORARY = re.compile(r"\..*\.\d+\.(pdparams|pdopt|json|csv|yaml|png|npy)")  # as `replacing` names them
+
+
+def user_path(text: str | Path) -> Path:
+    """Replace a leading `~` by the home folder; if there is none, the path stays as it is."""
+    return Path(os.path.expanduser(text))
+
+
+def printable(text: str | Path) -> str:
+    """Escape line ends and control codes in a message or a path, which may hold any."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
+
+
+class StandardInput(os.PathLike):
+    """Standard input as a file: it is read into a temporary file, and called `-`.
+
+    Raises:
+        InputError: there is no standard input, or it does not end within a gigabyte.
+    """
+
+    def __init__(self):
+        if sys.stdin is None:  # as under pythonw
+            raise InputError(f"{STDIN}: there is no standard input; name a file")
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._path = os.path.join(folder, STDIN)
+        with open(self._path, "wb") as file:
+            while chunk := sys.stdin.buffer.read(_CHUNK):
+                file.write(chunk)
+                if file.tell() > _MAX_STDIN:
+                    raise InputError(f"{STDIN}: standard input has more than {_MAX_STDIN // 10**6} megabytes")
+
+    def __str__(self) -> str:
+        return STDIN
+
+    def __fspath__(self) -> str:
+        return self._path
+
+
+def read_at_most(stream: BinaryIO, limit: int) -> bytearray:
+    """Read a stream up to `limit` bytes, in pieces: a size that a file merely claims takes no memory."""
+    content = bytearray()
+    while chunk := stream.read(min(_CHUNK, limit - len(content))):
+        content += chunk
+    return content
 
 
 @contextlib.contextmanager
@@ -100,7 +153,7 @@ def csv_file(text: str) -> Path:
     """Check a path as `output_file` does; refuse any other suffix than .csv as a slip, as in `--csv picture.png`."""
     if Path(text).suffix.lower() not in ("", ".csv"):
         raise InputError(f"{text}: is not the name of a CSV file; it must end in .csv")
-    return output_file(text)
+    return output_file(user_path(text))
 
 
 def output_folder(path: str | Path) -> Path:
@@ -109,7 +162,7 @@ def output_folder(path: str | Path) -> Path:
     Raises:
         InputError: it cannot be created or written to.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file():
         raise InputError(f"{path}: is a file; expected the name of a folder")
     try:

@@ -43,6 +43,7 @@ def small_data(tmp_path_factory, mnist_train):
         x_test=images[1000:1130],
         y_test=labels[1000:1130],
     )
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from digits.cli import ArgumentParser, InputError
 from digits.config import FIELDS, Config, add_flags, load_config
+from digits.training.options import parse
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -139,3 +140,12 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read: not UTF-8"):
         load_config(path)
+
+
+def test_a_tilde_is_the_home_folder_in_settings_and_flags(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "home.yaml").write_text("data_dir: ~/data\n")
+    args, overrides = parse("", ["~/home.yaml", "--extra", "~/mine", "--out", "~/run"])
+    config = load_config(args.config, overrides)
+    found = (args.config, config.data_dir, config.extra, str(args.out))
+    assert found == tuple(str(tmp_path / name) for name in ("home.yaml", "data", "mine", "run"))

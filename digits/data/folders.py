@@ -1,14 +1,21 @@
-"""List image files: one folder per class, with or without train, val and test above; or all images below a folder."""
+"""Datasets in class folders, with or without train, val and test above."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from digits.cli import InputError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2", ".pgm", ".ppm")
+from digits.data.pictures import (
+    BROKEN,
+    HIDDEN,
+    LOOP,
+    is_skipped,
+    leads_back,
+    list_pictures,
+    may_hold_pictures,
+    name_left_out,
+)
 
 _PART_NAMES = {  # lower-case folder names of each part
     "train": ("train", "training"),
@@ -29,39 +36,22 @@ class ImageFolder:
     parts: dict[str, tuple[list[Path], np.ndarray]]
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """Replace each folder among the paths by the image files below it, sorted; keep paths that are not folders.
-
-    Raises:
-        InputError: a folder has no image files.
-    """
-    found = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        images = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-        if not images:
-            raise InputError(f"{path}: no pictures in this folder ({' '.join(IMAGE_SUFFIXES)})")
-        found += images
-    return found
-
-
 def list_image_folder(folder: Path) -> ImageFolder:
     """List `folder/train/<class>/*`, with `val` and `test` if they exist, or `folder/<class>/*` as train alone.
 
-    Hidden files are skipped; every other file in a class folder counts as an image until it is read.
-
     Raises:
-        InputError: no such folder, fewer than two classes, a class without files, or a class that train lacks.
+        InputError: no such folder, fewer than two classes, a class without pictures, or a class that train lacks.
     """
     require_folder(folder)
     found = {
         part: next((path for path in _subfolders(folder) if path.name.lower() in names), None)
         for part, names in _PART_NAMES.items()
     }
+    if found["train"]:
+        others = [path for path in _subfolders(folder) if path not in found.values()]
+        name_left_out({"is not train/, val/ or test/": others})
     if found["test"] and not _subfolders(found["test"]):
-        print(f"left out: {found['test']}: has no class folders, so it is not a test set", file=sys.stderr)
+        name_left_out({"has no class folders, so it is not a test set": [found["test"]]})
         found["test"] = None
     if not found["train"]:
         if found["val"] or found["test"]:
@@ -73,44 +63,21 @@ def list_image_folder(folder: Path) -> ImageFolder:
             f"data folder {found['train']}: has {len(classes)} class folders, expected at least two with pictures in "
             "them; or MNIST's files (mnist.npz, or the four idx files)"
         )
-    parts = {part: list_class_folders(path, classes) for part, path in found.items() if path}
+    parts = _list_parts({part: path for part, path in found.items() if path}, classes, folder)
     counts = np.bincount(parts["train"][1], minlength=len(classes))
     if not counts.all():
-        raise InputError(f"data folder {found['train']}: {classes[int(counts.argmin())]}/ is empty")
+        raise InputError(f"data folder {found['train']}: {classes[int(counts.argmin())]}/ is empty or has no pictures")
     return ImageFolder(classes, parts)
 
 
 def list_class_folders(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
-    """List the files in a folder's class folders, sorted, and their labels int64 [N]; hidden files are skipped.
-
-    Files outside the class folders are named on stderr.
+    """List the pictures in a folder's class folders, sorted, and their labels int64 [N].
 
     Raises:
-        InputError: no such folder, a subfolder that is not called after a class, or no files.
+        InputError: no such folder, a subfolder that is not called after a class, or no pictures.
     """
     require_folder(folder)
-    paths, labels = [], []
-    for subfolder in _subfolders(folder):
-        if subfolder.name not in classes:
-            raise InputError(
-                f"{subfolder}: '{subfolder.name}' is not a class; put the pictures into folders called "
-                f"{' '.join(classes)}"
-            )
-        files = list_files(subfolder)
-        paths += files
-        labels += [classes.index(subfolder.name)] * len(files)
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            print(f"left out: {path}: is not in a class folder", file=sys.stderr)
-    if not paths:
-        raise InputError(f"{folder}: no pictures in class folders; put them into folders called {' '.join(classes)}")
-    return paths, np.array(labels, np.int64)
-
-
-def list_files(folder: Path) -> list[Path]:
-    """List all files below a folder, sorted; hidden files and folders are skipped."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path in files if not any(name.startswith(".") for name in path.relative_to(folder).parts)]
+    return _list_parts({"": folder}, classes, folder)[""]
 
 
 def require_folder(folder: Path) -> None:
@@ -121,5 +88,49 @@ def require_folder(folder: Path) -> None:
         )
 
 
+def _list_parts(parts, classes, root):
+    """List the pictures and labels of each part, as `list_class_folders` does; each file counts once."""
+    subfolders = []
+    for folder in parts.values():
+        for subfolder in _subfolders(folder):
+            if subfolder.name not in classes:
+                raise InputError(
+                    f"{subfolder}: '{subfolder.name}' is not a class; put the pictures into folders called "
+                    f"{' '.join(classes)}"
+                )
+            subfolders.append(subfolder)
+        name_left_out(_left_beside(folder))
+    found = dict(zip(subfolders, list_pictures(*subfolders, parents=[root, *parts.values()]), strict=True))
+    listed = {}
+    for part, folder in parts.items():
+        paths, labels = [], []
+        for subfolder in (path for path in subfolders if path.parent == folder):
+            paths += found[subfolder]
+            labels += [classes.index(subfolder.name)] * len(found[subfolder])
+        if not paths:
+            named = " ".join(classes)
+            raise InputError(f"{folder}: no pictures in class folders; put them into folders called {named}")
+        listed[part] = paths, np.array(labels, np.int64)
+    return listed
+
+
+def _left_beside(folder):
+    """List by reason what is beside class folders."""
+    left_out = {"is not in a class folder": [], HIDDEN: [], LOOP: [], BROKEN: []}
+    for path in sorted(folder.iterdir()):
+        if is_skipped(path.name):
+            if may_hold_pictures(path):
+                left_out[HIDDEN].append(path)
+        elif path.is_file():
+            left_out["is not in a class folder"].append(path)
+        elif not path.is_dir():
+            left_out[BROKEN].append(path)
+        elif leads_back(path):
+            left_out[LOOP].append(path)
+    return left_out
+
+
 def _subfolders(folder):
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """List the subfolders of a folder, sorted, without links to the folder itself or to one above it."""
+    paths = (path for path in folder.iterdir() if path.is_dir() and not is_skipped(path.name))
+    return sorted(path for path in paths if not leads_back(path))

@@ -12,6 +12,7 @@ import paddle
 
 from digits.cli import InputError, RunError
 from digits.data.folders import list_class_folders
+from digits.files import printable
 from digits.imaging.reading import read_digit, read_image, read_input, to_photo
 
 _CHUNK = 64  # files that a worker process decodes at a time when all files are read
@@ -137,7 +138,7 @@ def read_image_files(
         problems = [problem if problem != _GRAPHIC else "" for problem in problems]
     for path, problem in zip(paths, problems, strict=True):
         if problem:
-            print(f"left out: {f'{path}: {problem}' if problem == _GRAPHIC else problem}", file=sys.stderr)
+            print(f"left out: {printable(f'{path}: {problem}' if problem == _GRAPHIC else problem)}", file=sys.stderr)
     chosen = np.array([not problem for problem in problems])
     if not chosen.any():
         raise InputError(f"{Path(paths[0]).parent}: none of its pictures can be read")

@@ -11,9 +11,11 @@ import numpy as np
 from digits.cli import InputError
 from digits.config import DIGIT_SHAPE, Config
 from digits.data.augment import FOR_STROKES
-from digits.data.folders import list_class_folders, list_files, list_image_folder
+from digits.data.class_names import HOW_TO_NAME, UNNAMED, parse_names
+from digits.data.folders import list_class_folders, list_image_folder
 from digits.data.image_files import ImageFiles, read_image_files
-from digits.data.mnist import CLASSES, holds_mnist, load_mnist
+from digits.data.mnist import CLASSES, holds_mnist, list_names, load_mnist
+from digits.data.pictures import list_pictures
 
 _MAX_IMBALANCE = 3  # largest ratio of class sizes that is not reported
 
@@ -64,7 +66,9 @@ def load_dataset(config: Config, limit: int | None = None) -> Dataset:
         if reader.is_for_digits:  # all of them are in memory
             parts = {name: (images.cache, labels) for name, (images, labels) in parts.items()}
     else:
-        images, labels = load_mnist("train", config.data_dir)
+        if classes == list(UNNAMED):
+            print(f"{config.data_dir}: {HOW_TO_NAME}", file=sys.stderr)
+        images, labels = load_mnist("train", config.data_dir, len(classes))
         chosen = split(labels, config.val_fraction, config.calibration_fraction, config.seed)
         names = ("train", "val", "calibration")
         parts = {
@@ -91,7 +95,7 @@ def load_dataset(config: Config, limit: int | None = None) -> Dataset:
 def load_test(config: Config, limit: int | None = None) -> Part | None:
     """Load the test set, at most `limit` images; None if the data has none."""
     if not has_class_folders(config.data_dir):
-        images, labels = load_mnist("test", config.data_dir)
+        images, labels = load_mnist("test", config.data_dir, len(list_class_names(config)))
         return images[:limit], labels[:limit]
     files = _split_folder(config)
     return _Reader(config, limit).read(*files["test"], keep_graphics=True) if "test" in files else None
@@ -137,8 +141,18 @@ def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> I
 
 
 def list_class_names(config: Config) -> list[str]:
-    """List the class names of the config's data, in the order of the labels."""
-    return _list_once(config.data_dir).classes if has_class_folders(config.data_dir) else list(CLASSES)
+    """List the class names of the config's data, in the order of the labels.
+
+    Raises:
+        InputError: the data cannot be found, or the setting `classes` cannot be used.
+    """
+    if config.data_dir and not has_class_folders(config.data_dir):
+        return list_names(Path(config.data_dir), config.classes)
+    classes = _list_once(config.data_dir).classes if config.data_dir else list(CLASSES)
+    if config.classes and parse_names(config.classes) != classes:
+        owner = "class folders have" if config.data_dir else "MNIST has"
+        raise InputError(f"classes: for idx files or .npz, and {owner} names: {' '.join(classes[:12])}; omit it")
+    return classes
 
 
 def example_file(config: Config) -> str | None:
@@ -213,13 +227,13 @@ def _split_folder(config):
 
 def _load_unlabeled(folder, reader):
     if not has_class_folders(folder):
-        images, _ = load_mnist("train", folder)
+        images, _ = load_mnist("train", folder, num_classes=None)
         return images[: reader.limit]
     if not Path(folder).is_dir():
         raise InputError(f"unlabeled: {folder}: no such folder")
-    paths = list_files(Path(folder))
+    (paths,) = list_pictures(Path(folder))
     if not paths:
-        raise InputError(f"unlabeled: {folder}: there is nothing in this folder")
+        raise InputError(f"unlabeled: {folder}: no pictures in this folder")
     return reader.read(paths, np.zeros(len(paths), np.int64))[0]
 
 
@@ -232,7 +246,8 @@ def _check_settings(config, classes):
         if wrong:
             raise InputError(f"{', '.join(wrong)}: for digits, and '{config.model}' is for photos; set to 0")
     if is_for_photos or classes != list(CLASSES):
-        wrong = [name for name in ("forms", "non_digits", "extra") if getattr(config, name)]
+        names = ("forms", "non_digits", "extra") if is_for_photos else ("extra",)  # `TrainingBatches` omits the others
+        wrong = [name for name in names if getattr(config, name)]
         if wrong:
             flags = " ".join(f"--{name.replace('_', '-')} {'' if name == 'extra' else '0'}" for name in wrong)
             raise InputError(

@@ -1,5 +1,6 @@
 """The classifier: a trained network that reads pictures, and says which of its predictions to trust."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from digits.cli import InputError
 from digits.config import DIGIT_SHAPE
+from digits.data.class_names import HOW_TO_NAME, UNNAMED
 from digits.data.image_files import ImageFiles, input_batches
 from digits.data.mnist import CLASSES
 from digits.evaluation.calibration import Calibration
@@ -39,7 +41,8 @@ class Classifier:
         self.loss = loaded.meta.get("config", {}).get("loss", "cross_entropy")  # the training loss
         self.model, self.classes = load_network(loaded)
         self.input_shape = self.model.input_shape  # channels, height, width
-        self.takes_digits = self.input_shape == DIGIT_SHAPE
+        self.takes_digits = self.input_shape == DIGIT_SHAPE  # images in MNIST format
+        self.reads_digits = self.takes_digits and self.classes == list(CLASSES)
         self.calibration = Calibration.load(loaded)  # None: never calibrated
         self.temperature = self.calibration.temperature if self.calibration else 1.0
 
@@ -91,7 +94,7 @@ class Classifier:
             return Reading(path=str(path), trusted=False, reason=BLANK)
         except InputError as error:
             return Reading(path=str(path), error=str(error))
-        return Reading(path=str(path), image=image, reason=_doubt_picture(image) if self.takes_digits else None)
+        return Reading(path=str(path), image=image, reason=_doubt_picture(image) if self.reads_digits else None)
 
     def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
         """Classify images float32 [N, 28, 28] in [0, 1] in MNIST format, or photos uint8 [N, S, S, 3] in RGB."""
@@ -119,11 +122,26 @@ class Classifier:
 
     def require_digits(self) -> None:
         """Raise an InputError unless the classes are the digits 0 to 9."""
-        if not self.takes_digits or self.classes != list(CLASSES):
+        if not self.reads_digits:
             raise InputError(
                 f"checkpoint {self.path}: expected a network for the digits 0 to 9, but its classes are "
-                f"{' '.join(self.classes[:12])}"
+                f"{', '.join(self.classes[:12])}"
             )
+
+    def require_names(self, names: list[str], data: str) -> None:
+        """Raise an InputError unless data in MNIST's file formats has the network's classes.
+
+        Data without names is assumed to have them, and a line on stderr says so.
+        """
+        if not self.takes_digits:
+            raise InputError(f"checkpoint {self.path}: is for photos, and {data} has images of 28x28 pixels")
+        if list(UNNAMED) not in (names, self.classes) and names != self.classes:
+            raise InputError(
+                f"checkpoint {self.path}: its classes are {', '.join(self.classes[:12])}, and those of {data} are "
+                f"{', '.join(names[:12])}"
+            )
+        if names != self.classes and names == list(UNNAMED):
+            print(f"{data}: {HOW_TO_NAME}; assumed: {', '.join(self.classes[:12])}", file=sys.stderr)
 
     def _inputs(self, images):
         if self.takes_digits:
@@ -133,11 +151,11 @@ class Classifier:
     def _reason(self, image, trusted, in_classes):
         if trusted:
             return None
-        if self.takes_digits and count_segments(image) > 1:
+        if self.reads_digits and count_segments(image) > 1:
             return SEVERAL_DIGITS
         if in_classes:
             return LOW_CONFIDENCE
-        return NOT_A_DIGIT if self.classes == list(CLASSES) else NO_KNOWN_CLASS
+        return NOT_A_DIGIT if self.reads_digits else NO_KNOWN_CLASS
 
 
 def _doubt_picture(image: np.ndarray) -> str | None:

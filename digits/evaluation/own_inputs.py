@@ -5,9 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from digits.cli import InputError
-from digits.data.folders import find_images
 from digits.data.mnist import holds_mnist
+from digits.data.pictures import find_images
 from digits.evaluation.reading import BLANK
+from digits.files import printable
 
 TEST_COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
 COLUMNS = {"test": TEST_COLUMNS, "check": ("path", "part", "label", "confidence", "trusted", "reason")}
@@ -42,7 +43,7 @@ def read_inputs(classifier, part: str, pictures: list[tuple[Path, str]]) -> list
     for path, tag in pictures:
         reading = classifier.read(path)
         if reading.error:
-            print(f"left out: {reading.error}", file=sys.stderr)
+            print(f"left out: {printable(reading.error)}", file=sys.stderr)
             continue
         tagged = {"truth": tag, "right": reading.label == tag} if part == "test" else {"part": tag}
         rows.append(vars(reading) | tagged)

@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 
 from digits.cli import InputError
-from digits.imaging.decoding import decode
+from digits.files import read_at_most
+from digits.imaging.decoding import MAX_PIXELS, decode
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import to_mnist
+
+_MAX_BYTES = 6 * MAX_PIXELS  # of a picture file: uncompressed colors of 16 bits
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -24,10 +27,12 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = read_at_most(file, _MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    return decode(data, str(path))
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{path}: has more than {_MAX_BYTES // 10**6} megabytes, which no picture needs")
+    return decode(bytes(data), str(path))
 
 
 def read_digit(path: str | Path) -> np.ndarray:

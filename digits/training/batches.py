@@ -116,6 +116,15 @@ def _draw_extras(config, data):
     steps = config.epochs * steps_per_epoch(config, data)
     if data.extra:
         extras.append((*data.extra, config.extra_per_batch))
+    left_out = [name for name in ("forms", "non_digits") if getattr(config, name)]
+    if data.classes != list(CLASSES):
+        if left_out:
+            print(
+                f"{', '.join(left_out)}: left out; they are for the digits 0 to 9, and the classes here are "
+                f"{', '.join(data.classes[:12])}",
+                file=sys.stderr,
+            )
+        return extras
     if config.forms:
         count = min(max_pool, steps * config.forms)
         print(f"drawing {count:,} digits", file=sys.stderr)

@@ -1,10 +1,12 @@
 """The command line of train.py. Parsing it does not import Paddle."""
 
 import argparse
+import os
 from pathlib import Path
 
 from digits.cli import ArgumentParser, InputError
 from digits.config import FIELDS, add_flags
+from digits.files import user_path
 from digits.runtime import DEVICES
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "lenet.yaml"
@@ -25,8 +27,8 @@ def parse(description: str, argv: list[str] | None = None) -> tuple[argparse.Nam
     """
     parser = ArgumentParser(prog="train.py", description=description)
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help="YAML file [configs/lenet.yaml]")
-    add("--out", type=Path, metavar="DIR", help="the run's folder [checkpoints/<config>, numbered if taken]")
+    add("config", nargs="?", type=os.path.expanduser, metavar="CONFIG", help="YAML file [configs/lenet.yaml]")
+    add("--out", type=user_path, metavar="DIR", help="the run's folder [checkpoints/<config>, numbered if taken]")
     add("--seeds", type=int, nargs="+", metavar="N", help="one run per seed, in DIR/N [checkpoints/<config>-seeds/N]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add = parser.add_mutually_exclusive_group().add_argument

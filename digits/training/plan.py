@@ -7,6 +7,7 @@ from pathlib import Path
 
 from digits.cli import InputError
 from digits.config import Config, load_config, read_settings
+from digits.data.class_names import HOW_TO_NAME, UNNAMED
 from digits.data.splits import list_class_names
 from digits.networks.checkpoint import load_checkpoint
 from digits.networks.registry import options_of
@@ -61,9 +62,11 @@ def load_run_config(path: str | Path, overrides: dict[str, str]) -> Config:
         theirs, ours = (" ".join(map(str, network.values())) for network in (start.get("model", {}), model))
         problem = f"are for {theirs}, the config is for {ours}" if trained else "do not say how they were trained"
         raise InputError(f"--fine-tune {config.fine_tune}: these weights {problem}")
-    if start["classes"] != list_class_names(config):
+    classes = list_class_names(config)
+    if start["classes"] != classes:
+        problem = HOW_TO_NAME if classes == list(UNNAMED) else f"the data has {' '.join(classes[:12])}"
         raise InputError(
-            f"--fine-tune {config.fine_tune}: these weights are for the classes {' '.join(start['classes'])}"
+            f"--fine-tune {config.fine_tune}: these weights are for the classes {' '.join(start['classes'])}; {problem}"
         )
     # The images they are calibrated on must not be among those they were trained on.
     trained = asdict(Config()) | trained  # settings added later have their defaults
