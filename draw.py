@@ -4,6 +4,11 @@ python draw.py                                         the window; h shows the k
 python draw.py --checkpoint checkpoints/shipped/lenet  with other weights
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import os
 import sys
 from collections import deque
@@ -13,6 +18,7 @@ from pathlib import Path
 from digits.cli import ArgumentParser, InputError, run
 from digits.files import user_path
 from digits.runtime import DEVICES
+from digits.signals import accept_termination, delay_termination
 from digits.window.display import check_display
 from digits.window.drawings import painted
 from digits.window.loading import load_classifier
@@ -27,8 +33,9 @@ def draw(checkpoint: Path | None, device: str) -> None:
 
     Raises:
         InputError: OpenCV cannot open a window, or the checkpoint or the device cannot be used.
-        KeyboardInterrupt: Ctrl-C.
+        KeyboardInterrupt: Ctrl-C; `Terminated`: SIGTERM.
     """
+    delay_termination()  # Paddle's handler would end the window with a C++ trace
     with ThreadPoolExecutor(1) as background:
         with Window(ROOT) as window:
             loading = background.submit(load_classifier, checkpoint, device)  # takes 2 s; drawing can begin
@@ -39,6 +46,7 @@ def draw(checkpoint: Path | None, device: str) -> None:
                 if window.pause > PAUSE or not window.is_open:
                     window.finish_drawing()
                 if loading.done():
+                    accept_termination()
                     classifier = loading.result()
                     window.read_drawing(classifier)
                     announce(window.finished, classifier)

@@ -8,6 +8,11 @@ python evaluate.py mnist --show 200                one image, with its predictio
 python evaluate.py --json                          one JSON object, for other programs
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import json
 import os
 import sys
@@ -22,6 +27,7 @@ from digits.evaluation.metrics import confusion_matrix, format_confusions, forma
 from digits.evaluation.reading import Reading
 from digits.files import csv_file, output_folder, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
+from digits.text import confidence, percent
 
 
 def load_images(classifier, data: str) -> tuple:
@@ -50,7 +56,7 @@ def load_images(classifier, data: str) -> tuple:
 
 
 def evaluate_labeled(classifier, names: list[str], images, labels: np.ndarray, args) -> None:
-    """Print the metrics, write one CSV row per image, and draw the plots."""
+    """Print the metrics, write one CSV row per image, and draw the plots unless the metrics are printed as JSON."""
     from digits.evaluation import calibration, plots, trust_report  # imports matplotlib
 
     classes, trust = classifier.classes, classifier.calibration
@@ -66,14 +72,14 @@ def evaluate_labeled(classifier, names: list[str], images, labels: np.ndarray, a
         write_csv(args.csv, own_inputs.TEST_COLUMNS, as_rows(names, readings, [classes[label] for label in labels]))
     if args.json:
         print(json.dumps({**metrics, "confusion": confusion.tolist()}, indent=2))
-    else:
-        print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
-        if not classifier.takes_digits:
-            print(f"\n{format_confusions(confusion, classes)}\n")
-        if trust and trust.guaranteed_threshold is not None:
-            print(f"{trust_report.format_trust(metrics)}; trusted from {trust.guaranteed_threshold:.2%} on")
+        return
+    print(f"{args.data}, by {classifier.path}\n\n{format_report(metrics, classes)}\nloss {metrics['loss']:.4f}")
+    if not classifier.takes_digits:
+        print(f"\n{format_confusions(confusion, classes)}\n")
+    if trust and trust.guaranteed_threshold is not None:
+        print(f"{trust_report.format_trust(metrics)}; trusted from {percent(trust.guaranteed_threshold)} on")
 
-    title = f"{args.data}: accuracy {metrics['accuracy']:.2%}"
+    title = f"{args.data}: accuracy {percent(metrics['accuracy'])}"
     figures = {"confusion": plots.confusion(confusion, classes, title)}
     figures |= plots.prediction_sheets(images, labels, probs, classes, args.data)
     if trust:
@@ -98,7 +104,7 @@ def show_image(classifier, names: list[str], images, labels: np.ndarray, args) -
     reading = classifier.predict(images[[number]])[0]
     doubt = f": {reading.reason}" if reading.reason else ""
     label = classifier.classes[labels[number]]
-    description = f"read as {reading.label}, {reading.confidence:.2%} sure{doubt}; it is {label}"
+    description = f"read as {reading.label}, {confidence(reading.confidence)} sure{doubt}; it is {label}"
     print(f"{names[number]}: {description}")
     path = args.out / f"image_{number}.png"
     figure = prediction_plots.prediction(None, reading.image, reading.probs, classifier.classes, description)
@@ -147,10 +153,13 @@ def parse(argv: list[str] | None):
     add("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
     add("--csv", type=csv_file, metavar="FILE", help=f"write {','.join(own_inputs.TEST_COLUMNS)}, one row per image")
-    add("--json", action="store_true", help="print the metrics as one JSON object")
+    add("--json", action="store_true", help="print the metrics as one JSON object, and draw no plots")
     add("--show", type=int, metavar="N", help="only show image number N, from 0, with its prediction and its label")
-    add("--out", type=output_folder, default="outputs", metavar="DIR", help="folder for plots and tables [outputs]")
-    return parser.parse_args(argv)
+    add("--out", type=user_path, default="outputs", metavar="DIR", help="folder for plots and tables [outputs]")
+    args = parser.parse_args(argv)
+    if not args.json or args.show is not None:
+        output_folder(args.out)
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -163,10 +172,7 @@ def main(argv: list[str] | None = None) -> None:
         evaluate_inputs(classifier, args)
         return
     names, images, labels = load_images(classifier, args.data)
-    if args.show is not None:
-        show_image(classifier, names, images, labels, args)
-    else:
-        evaluate_labeled(classifier, names, images, labels, args)
+    (evaluate_labeled if args.show is None else show_image)(classifier, names, images, labels, args)
 
 
 if __name__ == "__main__":

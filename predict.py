@@ -7,6 +7,11 @@ python predict.py docs/page.jpg --many             several digits per picture, i
 python predict.py photo.jpg --checkpoint checkpoints/photo_cnn     a network for photos, with its own classes
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import json
 import sys
 from dataclasses import replace
@@ -21,12 +26,13 @@ from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
+from digits.text import columns, pad
 
 COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
 BOX = ("x", "y", "width", "height")
 MANY_COLUMNS = (*COLUMNS, "line", *BOX)
 BATCH_SIZE = 256
-MAX_SHOWN = 12  # classes whose probability is printed, the most probable first
+MAX_PATH_WIDTH = 80  # columns of the paths; a longer path pushes its prediction to the right
 
 
 def predict(classifier, paths: list[Path]) -> list[Reading]:
@@ -52,14 +58,15 @@ def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
     if args.csv:
         write_csv(args.csv, COLUMNS, map(vars, readings))
     if args.json:
-        print_json([as_json(reading, COLUMNS, classifier.classes) for reading in readings])
+        print(json.dumps([as_json(reading, COLUMNS, classifier.classes) for reading in readings], indent=2))
     elif len(readings) == 1:
-        print_single(readings[0], classifier.classes)
+        if not readings[0].error:
+            print(f"{readings[0].path}: {readings[0].describe_fully(classifier.classes)}")
     else:
-        width = max(len(reading.path) for reading in readings)
+        width = min(MAX_PATH_WIDTH, max(columns(reading.path) for reading in readings))
         for reading in readings:
             if not reading.error:
-                print(f"{reading.path:{width}}  {reading.describe()}")
+                print(f"{pad(reading.path, width)}  {reading.describe()}")
     if args.show:
         show(paths, readings, classifier.classes)
     return readings
@@ -73,7 +80,7 @@ def predict_many(classifier, paths: list[Path], args) -> list[Reading]:
         boxes = (dict(zip(BOX, reading.box or [None] * 4, strict=True)) for reading in readings)
         write_csv(args.csv, MANY_COLUMNS, [vars(reading) | box for reading, box in zip(readings, boxes, strict=True)])
     if args.json:
-        print_json([page_as_json(page, classifier.classes) for page in pages])
+        print(json.dumps([page_as_json(page, classifier.classes) for page in pages], indent=2))
     else:
         for page in pages:
             if not page[0].error:
@@ -81,20 +88,6 @@ def predict_many(classifier, paths: list[Path], args) -> list[Reading]:
     if args.show:
         show_pages(paths, pages)
     return readings
-
-
-def print_single(reading: Reading, classes: list[str]) -> None:
-    if reading.error:
-        return
-    print(f"{reading.path}: {reading.describe()}")
-    if reading.label is None:
-        return
-    print()
-    shown = list(zip(classes, reading.probs, strict=True))
-    if len(shown) > MAX_SHOWN:
-        shown = sorted(shown, key=lambda pair: -pair[1])[:MAX_SHOWN]
-    for name, prob in shown:
-        print(f"  {name:{max(map(len, classes))}}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip())
 
 
 def format_page(page: list[Reading]) -> str:
@@ -121,10 +114,6 @@ def page_as_json(page: list[Reading], classes: list[str]) -> dict:
     names = ("box", "line", "label", "confidence", "probs", "trusted", "reason")
     figures = [as_json(reading, names, classes) for reading in page if reading.label is not None]
     return {"path": page[0].path, "error": page[0].error, "figures": figures}
-
-
-def print_json(rows: list[dict]) -> None:
-    print(json.dumps(rows, indent=2))
 
 
 def show(paths: list[Path], readings: list[Reading], classes: list[str]) -> None:

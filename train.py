@@ -8,6 +8,11 @@ python train.py configs/extended.yaml --fine-tune checkpoints/shipped/extended -
 python train.py configs/photo_cnn.yaml --data-dir PHOTOS     photos, one folder per class; --preview draws some
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import time
 
 from digits.cli import run
@@ -108,11 +113,11 @@ def train_run(planned: Run) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args, overrides = parse(__doc__, argv)
+    choose_device(args.device)
     if args.summary or args.preview:
         config = load_config(args.config or DEFAULT_CONFIG, overrides)
         (print_summary if args.summary else draw_preview)(config)
         return
-    choose_device(args.device)
     runs = plan_runs(args, overrides)  # one, or with --seeds one per seed
     for planned in runs:
         if not (args.seeds and planned.has_report):

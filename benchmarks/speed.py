@@ -7,6 +7,11 @@ python -m benchmarks.speed startup     predict.py on one picture, and a bare imp
 python -m benchmarks.speed window      draw.py in a virtual display (needs Xvfb and xdotool)
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import csv
 import os
 import platform

@@ -3,6 +3,11 @@
 python -m benchmarks.tutorial    prints the seconds for one epoch with validation, without the set-up
 """
 
+from digits.signals import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take seconds
+
 import gzip
 import tempfile
 import time
@@ -14,6 +19,7 @@ from paddle import nn
 from paddle.vision.datasets import MNIST
 from paddle.vision.transforms import ToTensor
 
+from digits.cli import run
 from digits.data.download import CACHE, FILES
 from digits.data.mnist import load_mnist
 
@@ -75,4 +81,4 @@ def _load_dataset(mode):
 
 
 if __name__ == "__main__":
-    print(time_epoch())
+    run(lambda: print(time_epoch()))

@@ -5,7 +5,7 @@
 '7'
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # type checkers take it for True; to import typing would delay `digits.signals`
 
 if TYPE_CHECKING:
     from digits.evaluation.classifier import Classifier

@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from digits.cli import InputError, suggest
+from digits.text import clip
 
 DIGIT_SHAPE = (1, 28, 28)  # channels, height, width of the input of a network for digits
 
-_MAX_BYTES = 1_000_000  # of a YAML file
+_MAX_BYTES = 100_000  # of a YAML file
 
 
 def _setting(default, help, low=None, high=None, choices=None):
@@ -200,7 +201,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{name}'", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{clip(name)}'", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -216,9 +217,8 @@ def _read_yaml(path):
         hint = suggest(str(path), known) or f"; {folder} has {', '.join(Path(other).name for other in known)}"
         raise InputError(f"config {path}: no such file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"config {path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
-        ) from None
+        problem = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(f"config {path}: cannot be read: {problem}") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         # PyYAML raises more than YAMLError, for an impossible date, say
         mark = getattr(error, "problem_mark", None)
@@ -231,7 +231,7 @@ def _read_yaml(path):
     for key in values:
         if key not in FIELDS:
             hint = suggest(str(key), FIELDS) or f"; expected one of {', '.join(FIELDS)}"
-            raise InputError(f"{path}: unknown key '{key}'{hint}")
+            raise InputError(f"{path}: unknown key '{clip(key)}'{hint}")
     return values
 
 
@@ -246,25 +246,26 @@ def check_setting(where: str, name: str, value: Any) -> Any:
         value = ", ".join(map(str, value))
     if kind is str:
         if not isinstance(value, str):
-            raise InputError(f"{where}: '{value}' is not text; put it in quotes")
+            raise InputError(f"{where}: '{clip(value)}' is not text; put it in quotes")
+        if "\0" in value:
+            raise InputError(f"{where}: {clip(value)!a} has a null character, which no name has")
         value = os.path.expanduser(value)  # a path may start with ~
     elif kind is bool:
         if str(value).lower() not in ("true", "false"):
-            raise InputError(f"{where}: '{value}' must be true or false")
+            raise InputError(f"{where}: '{clip(value)}' must be true or false")
         value = str(value).lower() == "true"
     else:
         number = _number(value)
         if number is None or number != kind(number):
             wanted = "a whole number" if kind is int else "a number"
-            raise InputError(f"{where}: '{value}' is not {wanted} (for example {FIELDS[name].default})")
+            raise InputError(f"{where}: '{clip(value)}' is not {wanted} (for example {FIELDS[name].default})")
         value = kind(number)
     choices, low, high = limits["choices"], limits["low"], limits["high"]
     if choices and value not in choices:
-        raise InputError(
-            f"{where}: '{value}' is not known{suggest(value, choices) or '; choose one of ' + ', '.join(choices)}"
-        )
+        hint = suggest(value, choices) or f"; choose one of {', '.join(choices)}"
+        raise InputError(f"{where}: '{clip(value)}' is not known{hint}")
     if low is not None and not low <= value <= high:
-        raise InputError(f"{where}: {value} is out of range; it must be between {low} and {high}")
+        raise InputError(f"{where}: {clip(value)} is out of range; it must be between {low} and {high}")
     return value
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from digits.cli import InputError
+from digits.text import file_name
 
 LOCK = ".lock"  # file that a training locks in its folder
 STDIN = "-"  # stands for standard input on a command line
@@ -27,11 +29,6 @@ _TEMPORARY = re.compile(r"\..*\.\d+\.(pdparams|pdopt|json|csv|yaml|png|npy)")  #
 def user_path(text: str | Path) -> Path:
     """Replace a leading `~` by the home folder; if there is none, the path stays as it is."""
     return Path(os.path.expanduser(text))
-
-
-def printable(text: str | Path) -> str:
-    """Escape line ends and control codes in a message or a path, which may hold any."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 class StandardInput(os.PathLike):
@@ -83,12 +80,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield path
         return
     path = path.resolve()
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{file_name(path.stem, 100)}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:  # a full disk names no file
-        raise error if error.filename else OSError(error.errno, error.strerror, str(path)) from None
+    except OSError as error:  # a full disk names no file, or the temporary one
+        is_named = error.filename and str(error.filename) != str(temporary)
+        raise error if is_named else OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -182,14 +180,19 @@ def project_path(name: str) -> Path:
 
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
-    """Write the named columns of each row; other keys are ignored."""
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write the named columns of each row in UTF-8; other keys are ignored.
+
+    Text beyond ASCII begins with a byte order mark, without which Excel would misread it; but not in a pipe.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    text = table.getvalue()
+    with replacing(path) as temporary:
+        is_file = temporary.is_file() or not temporary.exists()
+        mark = "" if text.isascii() or not is_file else "\ufeff"
+        temporary.write_bytes((mark + text).encode("utf-8", "surrogateescape"))
 
 
 def _lock(file):

@@ -9,7 +9,8 @@ import sys
 import warnings
 from pathlib import Path
 
-from digits.cli import InputError, handle_termination
+from digits.cli import InputError
+from digits.signals import accept_termination, delay_termination
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -18,7 +19,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def tune_cpu() -> None:
-    """Make Paddle fast on this CPU. Call it before Paddle is imported; `LENET_TUNE_CPU=0` turns it off."""
+    """Make Paddle fast on this CPU. Call it before Paddle is imported; `LENET_TUNE_CPU=0` turns it off.
+
+    SIGTERM is delayed until `choose_device`.
+    """
+    delay_termination()
     warnings.filterwarnings("ignore", message="No ccache found")  # concerns only those who build C++ operators
     warnings.filterwarnings("ignore", message="When training, we now always track")  # batch norm says so at every step
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Paddle enables INFO for every logger
@@ -56,7 +61,7 @@ def choose_device(name: str = "auto") -> str:
             f"device 'gpu': paddle {paddle.__version__} {reason}; use --device cpu, or install a GPU build of Paddle"
         )
     paddle.disable_signal_handler()  # it prints a C++ trace on SIGTERM
-    handle_termination()
+    accept_termination()
     paddle.device.set_device("gpu:0" if sees_gpu and name != "cpu" else "cpu")
     return paddle.device.get_device()
 

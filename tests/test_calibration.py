@@ -19,6 +19,7 @@ from digits.evaluation.metrics import softmax
 from digits.evaluation.thresholds import binomial_upper_bound, guaranteed_threshold, interval_threshold
 from digits.evaluation.trust_report import MEANINGS, explain, format_calibration
 from digits.networks.checkpoint import Checkpoint
+from digits.networks.description import check_description
 
 
 def sample(count, temperature, rng, spread=3):
@@ -200,18 +201,29 @@ def test_a_checkpoint_without_a_calibration_has_none():
         {"temperature": "hot"},
         {"temperature": 0.0},
         {"temperature": -1.0},
+        {"temperature": 1e9},
+        {"temperature": 10**400},
+        {"temperature": True},
         {"temperature": float("nan")},
         {"digit_level": float("inf")},
         {"trusted_threshold": [1]},
+        {"trusted_threshold": -5},
         {"guaranteed_threshold": float("nan")},
+        {"guaranteed_threshold": -5},
+        {"guaranteed_threshold": 1.01},
     ],
 )
 def test_a_broken_calibration_is_refused(found, broken):
-    with pytest.raises(InputError, match=r"best\.pdparams: its calibration is not complete"):
-        load({**found, **broken})
+    meta = {"model": {"name": "lenet"}, "classes": ["7"]}
     name = next(iter(broken))
-    with pytest.raises(InputError, match="not complete"):
-        load({other: value for other, value in found.items() if other != name})
+    check_description(Path("best.json"), meta | {"calibration": found})
+    for calibration in ({**found, **broken}, {other: value for other, value in found.items() if other != name}):
+        with pytest.raises(InputError, match=rf"best\.json: its calibration is not complete: {name} is ") as error:
+            check_description(Path("best.json"), meta | {"calibration": calibration})
+        assert len(str(error.value)) < 250
+    for calibration in ([], "x", [1]):
+        with pytest.raises(InputError, match="its calibration is not complete"):
+            check_description(Path("best.json"), meta | {"calibration": calibration})
 
 
 def test_ninety_nine_percent_of_new_digits_pass_as_digits(parts, found):

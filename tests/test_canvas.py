@@ -124,3 +124,15 @@ def test_undo_during_a_stroke_removes_that_stroke():
     assert canvas.undo()
     assert not canvas.image.any()
     assert not canvas.is_drawing
+
+
+def test_undo_returns_the_note_of_a_clearing_and_of_no_other_step():
+    canvas = Canvas(50)
+    canvas.begin(20, 20, 8)
+    canvas.clear("saved")
+    canvas.begin(30, 30, 8)
+    canvas.end()
+    assert canvas.undo() and canvas.undone is None
+    assert canvas.undo() and canvas.undone == "saved"
+    assert canvas.undo() and canvas.undone is None
+    assert not canvas.undo() and canvas.undone is None

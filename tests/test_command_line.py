@@ -1,5 +1,6 @@
 """The commands as processes and at their edges: one clear line and the right exit status for each mistake."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import draw
 import evaluate
 import predict
 import train
+from digits.files import replacing
 
 EXAMPLES = sorted((ROOT / "examples").iterdir())
 MAINS = {"predict.py": predict.main, "evaluate.py": evaluate.main, "train.py": train.main, "draw.py": draw.main}
@@ -71,6 +73,27 @@ def test_a_full_disk_is_one_line_and_exit_1():
     assert_one_line_error(script("predict.py", EXAMPLES[0], "--csv", "/dev/full"), "No space left", status=1)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("flags", [[], ["--json"] * 60])
+def test_a_full_disk_under_stdout_is_one_line_and_exit_1(flags):
+    """More than a buffer of text fails while it is printed, less at the end."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "predict.py", *["examples"] * (1 + len(flags)), *flags[:1]]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert_one_line_error(done, "error: stdout: No space left", status=1)
+
+
+@pytest.mark.parametrize("name", [None, "temporary"])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path, name):
+    path = tmp_path / "some.csv"
+    with pytest.raises(OSError, match="No space") as error, replacing(path) as temporary:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name and str(temporary))
+    assert error.value.filename == str(path)
+
+
 def test_file_names_that_the_terminal_cannot_show_are_escaped(tmp_path):
     paths = [os.path.join(os.fsencode(tmp_path), name) for name in (b"zahl \xff.png", "zähl\n7.png".encode())]
     for path in paths:
@@ -81,6 +104,28 @@ def test_file_names_that_the_terminal_cannot_show_are_escaped(tmp_path):
     assert "z\\xe4hl\n7.png" in done.stdout
     done = call(predict.main, "no\nsuch.png")
     assert_one_line_error(done, r"no\nsuch.png: no such file")
+
+
+def test_a_name_that_is_too_long_is_one_line_and_exit_2(tmp_path):
+    name = "x" * 300
+    for main, *arguments in (
+        (predict.main, f"{name}.png"),
+        (predict.main, EXAMPLES[0], "--csv", f"{name}.csv"),
+        (predict.main, EXAMPLES[0], "--checkpoint", name),
+        (evaluate.main, "--out", name),
+        (train.main, f"{name}.yaml"),
+        (train.main, "--out", name),
+        (train.main, "--fine-tune", name),
+    ):
+        assert_one_line_error(call(main, *arguments, cwd=tmp_path), name, "ile name too long")
+
+
+def test_pictures_with_long_names_are_drawn(tmp_path):
+    for name in ("a" * 240, "b", "\u6570" * 80):
+        shutil.copy(ROOT / "examples" / "7_scan.png", tmp_path / f"{name}.png")
+    done = call(predict.main, tmp_path, "--show", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "outputs").iterdir())) == 3
 
 
 def test_without_network_and_cache_one_line_says_what_to_do(tmp_path):
@@ -118,6 +163,67 @@ def test_a_mistyped_flag_is_one_line_with_a_suggestion():
     assert_one_line_error(done, "'--lerning-rate'", "did you mean '--learning-rate'?")
     assert_one_line_error(call(train.main, "--data", "x"), "'--data'", "did you mean '--data-dir'?")
     assert_one_line_error(call(predict.main), "PATH")
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--lr", "--learning-rate"),
+        ("--LR", "--learning-rate"),
+        ("--learning_rate", "--learning-rate"),
+        ("--bs", "--batch-size"),
+        ("--batch", "--batch-size"),
+        ("--batchsize", "--batch-size"),
+        ("--epoch", "--epochs"),
+        ("--num-epochs", "--epochs"),
+        ("-e", "--epochs"),
+        ("--wd", "--weight-decay"),
+        ("--gpu", "--device"),
+        ("--cuda", "--device"),
+        ("--dataset", "--data-dir"),
+        ("--output-dir", "--out"),
+        ("--scheduler", "--schedule"),
+        ("--early-stopping", "--patience"),
+        ("--opt", "--optimizer"),
+        ("--net", "--model"),
+        ("--random-seed", "--seed"),
+        ("--finetune", "--fine-tune"),
+        ("--img-size", "--image-size"),
+    ],
+)
+@pytest.mark.parametrize("value", [[], ["=1"]])
+def test_a_flag_of_other_programs_suggests_ours(flag, meant, value):
+    done = call(train.main, "".join([flag, *value]), "1")
+    assert_one_line_error(done, f"unknown argument '{flag}", f"did you mean '{meant}'?")
+
+
+def test_a_flag_without_a_counterpart_is_named_without_a_suggestion():
+    done = call(predict.main, "x.png", "--zzz")
+    assert_one_line_error(done, "unknown argument '--zzz'", "--help lists the flags")
+    assert "did you mean" not in done.stderr
+    assert_one_line_error(call(predict.main, "x.png", "--gpu"), "did you mean '--device'?")
+    assert_one_line_error(call(predict.main, "x.png", "--weights", "w"), "did you mean '--checkpoint'?")
+    assert_one_line_error(call(predict.main, "x.png", "--output", "o"), "did you mean '--csv'?")
+
+
+def test_a_dash_of_a_word_processor_is_named():
+    for dash in ("\u2013", "\u2014", "\u2212\u2212"):
+        assert_one_line_error(call(train.main, f"{dash}epochs", "1"), "a dash that is not a hyphen; write --epochs")
+
+
+def test_a_file_may_have_a_name_that_begins_with_dashes(tmp_path):
+    for name in ("--my_digit.png", "-7.png", "--json.png", "-x", "\u2013epochs"):
+        shutil.copy(ROOT / "examples" / "7_scan.png", tmp_path / name)
+        for arguments in (["--", name], [name]):
+            done = call(predict.main, *arguments, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith(f"{name}: 7, ")
+    done = call(predict.main, "-7.png", "--", "--my_digit.png", cwd=tmp_path)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["-7.png", "--my_digit.png"]
+    assert_one_line_error(call(predict.main, "-8.png", cwd=tmp_path), "'-8.png': no such file", "write ./-8.png")
+    assert_one_line_error(call(predict.main, "--", "--jsn", cwd=tmp_path), "--jsn: no such file")
+    (tmp_path / "--json").touch()  # a flag is a flag
+    assert call(predict.main, "--json", "-7.png", cwd=tmp_path).stdout.startswith("[")
 
 
 def test_a_bad_config_is_one_line_and_exit_2(tmp_path):

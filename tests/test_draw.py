@@ -158,3 +158,14 @@ def test_a_missing_checkpoint_and_a_wrong_flag_are_one_line(tmp_path):
     assert_one_line_error(call(draw.main, "--checkpoint", tmp_path / "gone"), "gone: no such file or folder")
     assert_one_line_error(call(draw.main, "--chekpoint", "x"), "did you mean '--checkpoint'?")
     assert "python draw.py" in call(draw.main, "--help").stdout
+
+
+def test_a_saved_drawing_is_deleted_again_unless_the_file_has_changed(tmp_path):
+    image = np.full((9, 9), 200, np.uint8)
+    path = drawings.save_numbered(tmp_path / "inputs" / "mine" / "7", image)
+    assert drawings.remove_saved(path, image, tmp_path) == "not saved any more: inputs/mine/7/0001.png"
+    assert not path.exists()
+    assert drawings.remove_saved(path, image, tmp_path).startswith("inputs/mine/7/0001.png cannot be deleted: No such")
+    path = drawings.save_numbered(path.parent, image)
+    assert drawings.remove_saved(path, image + 1, tmp_path) == "inputs/mine/7/0001.png has changed since, and stays"
+    assert path.exists()

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, assert_one_line_error, call, script
 
 import evaluate
+from digits import files
 from digits.data.pictures import find_images
 from digits.evaluation.classifier import Classifier
 
@@ -91,6 +92,27 @@ def test_evaluate_class_folders(tmp_path):
     assert f"accuracy 100.00%: 0 of {len(EXAMPLES)} images wrong" in done.stdout
     assert "left out" in done.stderr
     assert "broken.png" in done.stderr
+
+
+def test_evaluate_json_needs_no_folder_and_draws_no_plots(tmp_path, monkeypatch):
+    """As in a container whose disk is read-only, where the folder outputs/ cannot be created."""
+    (tmp_path / "own" / "7").mkdir(parents=True)
+    shutil.copy(ROOT / "examples" / "7_scan.png", tmp_path / "own" / "7")
+    monkeypatch.setattr(files, "output_folder", None)
+    monkeypatch.setattr(evaluate, "output_folder", None)
+    done = call(evaluate.main, "own", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_a_csv_of_names_beyond_ascii_opens_in_excel(tmp_path):
+    rows = [{"path": "\u6570\u5b57.png"}, {"path": os.fsdecode(b"\xff.png")}]
+    files.write_csv(tmp_path / "a.csv", ["path"], rows)
+    content = "\ufeffpath\r\n\u6570\u5b57.png\r\n".encode() + b"\xff.png\r\n"
+    assert (tmp_path / "a.csv").read_bytes() == content
+    files.write_csv(tmp_path / "a.csv", ["path"], [{"path": "7.png"}])
+    assert (tmp_path / "a.csv").read_bytes() == b"path\r\n7.png\r\n"
 
 
 def test_evaluate_a_dataset_in_mnists_format_as_a_process(tmp_path, small_data):

@@ -16,8 +16,9 @@ from paddle import nn
 from benchmarks.tutorial import TutorialLeNet
 from digits.cli import InputError
 from digits.config import FIELDS
-from digits.networks.checkpoint import Checkpoint, load_weights, read_weights
-from digits.networks.registry import NETWORKS, build_network, count_parameters, load_network, predict_logits
+from digits.networks.checkpoint import load_weights, read_weights
+from digits.networks.description import check_description
+from digits.networks.registry import NETWORKS, build_network, count_parameters, predict_logits
 from model import MLP, ExtendedLeNet, LeNet
 
 
@@ -126,8 +127,8 @@ def test_unknown_names_are_input_errors():
     with pytest.raises(InputError, match="model 'extended' has no option activation"):
         build_network("extended", activation="relu")
     meta = {"model": {"name": "lenet", "activation": "tanh"}, "classes": list("0123456789")}
-    with pytest.raises(InputError, match=r"some.pdparams: activation: 'tanh' is not known.*relu, sigmoid"):
-        load_network(Checkpoint(Path("some.pdparams"), {}, meta))
+    with pytest.raises(InputError, match=r"some.json: model.activation: 'tanh' is not known.*relu, sigmoid"):
+        check_description(Path("some.json"), meta)
     with pytest.raises(ValueError, match="activation 'tanh'"):
         LeNet(activation="tanh")
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from digits.evaluation import plots, prediction_plots
 
@@ -35,6 +36,31 @@ def test_curves_mark_the_epochs_that_overfit():
     figure = plots.curves(HISTORY, kept_epoch=30, title="some run", overfit_epoch=12)
     assert "overfitting: validation loss above that of epoch 12" in texts(figure)
     assert not any("overfitting" in text for text in texts(plots.curves(HISTORY, kept_epoch=30, title="some run")))
+
+
+def test_curves_name_the_loss_that_was_trained():
+    assert "cross-entropy (nats)" in texts(plots.curves(HISTORY, kept_epoch=30, title="some run"))
+    shown = texts(plots.curves(HISTORY, kept_epoch=30, title="some run", loss="mse"))
+    assert "mean squared error of the probabilities" in shown
+    assert not any("cross-entropy" in text for text in shown)
+
+
+@pytest.mark.parametrize("name", [r"run$\foo$", "100%$a", "$", "$$", "$5_note", r"\frac{", "a_b^c", "x" * 255])
+def test_names_are_drawn_literally(tmp_path, name):
+    """Matplotlib would take text between dollar signs for a formula, and fail or change it."""
+    classes, images = [name, "dog"], np.zeros((2, 28, 28))
+    labels, probs = np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]])
+    figures = {
+        "curves": plots.curves(HISTORY, 30, name),
+        "confusion": plots.confusion(np.eye(2, dtype=int), classes, name),
+        "prediction": prediction_plots.prediction(None, images[0], probs[0], classes, name),
+        **plots.prediction_sheets(images, labels, probs, classes, name),
+    }
+    for key, figure in figures.items():
+        plots.save(figure, tmp_path / f"{key}.png")
+        shown = [text for text in figure.findobj(Text) if text.get_text()]
+        assert not any(text.get_parse_math() for text in shown)
+        assert any(name[:20] in text.get_text() for text in shown)
 
 
 @pytest.mark.parametrize("threshold", [None, 0.8])

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from digits.config import Config
 from digits.files import seal
 from digits.networks.checkpoint import read_state
 from digits.training import batches
+from digits.training.checkpointer import load_history
 from digits.training.optim import make_schedule
 from digits.training.run_folder import Run, find_run
 
@@ -145,6 +147,17 @@ def test_a_damaged_progress_file_is_a_one_line_error(tmp_path, small_run, conten
 def test_a_run_is_not_resumed_with_a_different_config(small_run):
     done = call(train.main, ROOT / "configs" / "tutorial.yaml", "--resume", "--out", small_run)
     assert_one_line_error(done, "has activation relu, not sigmoid; a run's settings are fixed")
+
+
+def test_to_resume_a_finished_run_for_more_epochs_shows_a_command_that_trains_on(tmp_path, small_run):
+    shutil.copytree(small_run, tmp_path / "my run")
+    done = call(train.main, "--resume", "--out", "my run", "--epochs", "3", cwd=tmp_path)
+    assert_one_line_error(done, "has epochs 2, not 3, and is finished", "--fine-tune 'my run' --epochs 3")
+    python, script, *arguments = shlex.split(done.stderr.partition("start a new run: ")[2])
+    assert (python, script) == ("python", "train.py")
+    done = call(train.main, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(load_history(tmp_path / "my run-longer")) == 3
 
 
 def test_trained_weights_are_never_overwritten(tmp_path, small_data, small_run):

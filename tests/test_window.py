@@ -238,14 +238,39 @@ def test_a_label_key_saves_under_that_label_and_clears_and_undo_brings_the_drawi
         assert np.mean((saved > 127) != drawn) < 0.005
     running.key("u")
     running.until(lambda: np.array_equal(running.canvas(), drawn))
+    assert sorted(path.name for path in existing.parent.iterdir()) == ["0004.png", "0005.png"]
     for label in "012345689":
         running.dot()
+        running.until(running.ink)
         running.key(label)
+        running.until(lambda: running.ink() == 0)
     running.key("q")
     running.ended()
     assert existing.read_text() == "mine"
     saved = existing.parent.parent.glob("*/*.png")
-    assert sorted(path.parent.name for path in saved) == sorted("0123456789" + "77")
+    assert sorted(path.parent.name for path in saved) == sorted("0123456789" + "7")
+
+
+def test_undo_after_saving_under_the_wrong_digit_deletes_that_file_and_no_other(running):
+    folder = running.project / "inputs" / "mine"
+    drawn = running.draw("1")
+    running.key("7", "u")
+    running.until(lambda: np.array_equal(running.canvas(), drawn))
+    running.until(lambda: not list(folder.glob("*/*.png")))
+    running.key("1")
+    running.until(lambda: running.ink() == 0)
+    running.dot()
+    running.key("u", "u")  # the dot, and then the saving
+    running.until(lambda: np.array_equal(running.canvas(), drawn))
+    running.until(lambda: not list(folder.glob("*/*.png")))
+    running.key("1")
+    running.until(lambda: running.ink() == 0)
+    (folder / "1" / "0001.png").write_text("changed")
+    running.key("u")
+    running.until(lambda: np.array_equal(running.canvas(), drawn))
+    assert (folder / "1" / "0001.png").read_text() == "changed"
+    running.key("q")
+    assert running.ended() == ""
 
 
 def test_s_saves_without_a_label_and_the_drawing_stays(running):
@@ -381,10 +406,13 @@ def test_the_window_survives_the_reader_of_its_output(screen, project):
 
 
 @pytest.mark.parametrize("state", ["running", "loaded"])
-def test_ctrl_c_ends_the_window_quietly(state, request):
+@pytest.mark.parametrize(
+    ("number", "status", "text"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_ctrl_c_and_sigterm_end_the_window_quietly(state, number, status, text, request):
     window = request.getfixturevalue(state)
-    window.process.send_signal(signal.SIGINT)
-    assert window.ended(130) == "error: interrupted\n"
+    window.process.send_signal(number)
+    assert window.ended(status) == f"error: {text}\n"
 
 
 def test_a_bad_checkpoint_closes_the_window_and_is_one_line(screen, project):

@@ -12,8 +12,8 @@ import paddle
 
 from digits.cli import InputError, RunError
 from digits.data.folders import list_class_folders
-from digits.files import printable
 from digits.imaging.reading import read_digit, read_image, read_input, to_photo
+from digits.text import printable
 
 _CHUNK = 64  # files that a worker process decodes at a time when all files are read
 _BATCH_PIXELS = 1000 * 28 * 28  # pixels times channels in a batch of `input_batches`

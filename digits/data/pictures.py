@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from digits.cli import InputError
-from digits.files import STDIN, StandardInput, printable
+from digits.files import STDIN, StandardInput
+from digits.text import printable
 
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif"),

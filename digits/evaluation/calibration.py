@@ -4,12 +4,10 @@ Val chooses the temperature, the digit level and the candidate thresholds. The c
 neither for training nor for any other choice, decide which candidate guarantees the error rate.
 """
 
-import math
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from digits.cli import InputError
 from digits.evaluation.metrics import cross_entropy, softmax
 from digits.evaluation.thresholds import candidate_thresholds, guaranteed_threshold, interval_threshold
 from digits.networks.checkpoint import Checkpoint
@@ -33,25 +31,9 @@ class Calibration:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "Calibration | None":
-        """Load the calibration from a checkpoint's JSON file; None if there is none.
-
-        Raises:
-            InputError: a number is missing or not finite.
-        """
+        """Load the calibration from a checkpoint's description; None if there is none."""
         found = checkpoint.meta.get("calibration")
-        if not found:
-            return None
-        try:
-            values = {field.name: found[field.name] for field in fields(cls)}
-            numbers = [value for name, value in values.items() if (name, value) != ("guaranteed_threshold", None)]
-            is_valid = all(map(math.isfinite, numbers)) and values["temperature"] > 0
-        except (KeyError, TypeError):
-            is_valid = False
-        if not is_valid:
-            raise InputError(
-                f"checkpoint {checkpoint.path}: its calibration is not complete; restore its JSON file, or train again"
-            )
-        return cls(**values)
+        return cls(**{field.name: found[field.name] for field in fields(cls)}) if found else None
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> calibrated probabilities float64 [N, C]."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from digits.text import columns, pad, percent, shorten
+
 _SPREAD_HEADERS = {  # metrics in the table over seeds, and their column headers
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -84,17 +86,20 @@ def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def format_report(metrics: dict, classes: list[str]) -> str:
     """Format the metrics of `summarize` as an aligned table: one row per class, the means, the accuracy."""
-    width = max(len("all"), *map(len, classes))
+    classes = shorten(classes)
+    width = max(len("all"), *map(columns, classes))
     lines = [f"{'':{width}}  images  precision  recall      F1"]
     for name, row in zip(classes, metrics["per_class"], strict=True):
         values = ["-"] * 3  # without images of the class
         if row["images"]:
             values = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
-        lines.append(f"{name:>{width}}  {row['images']:6d}  {values[0]:>9}  {values[1]:>6}  {values[2]:>6}")
+        lines.append(
+            f"{pad(name, width, right=True)}  {row['images']:6d}  {values[0]:>9}  {values[1]:>6}  {values[2]:>6}"
+        )
     means = [f"{metrics[key]:.4f}" for key in ("precision", "recall", "macro_f1")]
     lines.append(f"{'all':>{width}}  {metrics['images']:6d}  {means[0]:>9}  {means[1]:>6}  {means[2]:>6}")
     wrong = round(metrics["images"] * (1 - metrics["accuracy"]))
-    lines.append(f"accuracy {metrics['accuracy']:.2%}: {wrong:,} of {metrics['images']:,} images wrong")
+    lines.append(f"accuracy {percent(metrics['accuracy'])}: {wrong:,} of {metrics['images']:,} images wrong")
     return "\n".join(lines)
 
 
@@ -106,21 +111,22 @@ def format_confusions(confusion: np.ndarray, classes: list[str], pairs: int = 5)
         classes: the class names.
         pairs: number of confusions to list.
     """
-    lines = []
+    lines, classes = [], shorten(classes)
     if len(classes) <= 15:
-        width = max(len("true, read as"), *map(len, classes))
-        widths = [max(5, len(name)) for name in classes]
+        width = max(len("true, read as"), *map(columns, classes))
+        widths = [max(5, columns(name)) for name in classes]
         lines.append(f"{'true, read as':{width}}{_format_cells(classes, widths)}")
-        lines += [f"{name:>{width}}{_format_cells(row, widths)}" for name, row in zip(classes, confusion, strict=True)]
+        lines += [
+            f"{pad(name, width, right=True)}{_format_cells(row, widths)}"
+            for name, row in zip(classes, confusion, strict=True)
+        ]
     mistakes = confusion - np.diag(np.diag(confusion))
     for index in np.argsort(-mistakes, axis=None, kind="stable")[:pairs]:
         label, pred = divmod(int(index), len(classes))
         count, images = mistakes[label, pred], confusion[label].sum()
         if count:
-            share = f"{count / mistakes.sum():.0%} of all mistakes"
-            lines.append(
-                f"{classes[label]} read as {classes[pred]}: {count:,} of {images:,} ({count / images:.1%}), {share}"
-            )
+            rate, share = percent(count / images, 1), f"{count / mistakes.sum():.0%} of all mistakes"
+            lines.append(f"{classes[label]} read as {classes[pred]}: {count:,} of {images:,} ({rate}), {share}")
     return "\n".join(lines)
 
 
@@ -158,7 +164,7 @@ def format_spread(seeds: list[int], rows: list[dict]) -> str:
 
 
 def _format_cells(cells, widths):
-    return "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+    return "".join(f"  {pad(str(cell), width, right=True)}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _ratio(numerator, denominator):

@@ -8,7 +8,7 @@ from digits.cli import InputError
 from digits.data.mnist import holds_mnist
 from digits.data.pictures import find_images
 from digits.evaluation.reading import BLANK
-from digits.files import printable
+from digits.text import percent, printable
 
 TEST_COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
 COLUMNS = {"test": TEST_COLUMNS, "check": ("path", "part", "label", "confidence", "trusted", "reason")}
@@ -100,4 +100,4 @@ def _trusted(rows):
 
 
 def _share(count, rows):
-    return f"{count} of {len(rows)} ({count / len(rows):.1%})"
+    return f"{count} of {len(rows)} ({percent(count / len(rows), 1)})"

@@ -5,15 +5,19 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from digits.evaluation.metrics import choose_examples
 from digits.files import replacing
+from digits.text import confidence, percent, shorten
 
 BLUE, ORANGE, GRAY = "#1f77b4", "#ff7f0e", "#888888"
 
+_LOSSES = {"cross_entropy": "cross-entropy (nats)", "mse": "mean squared error of the probabilities"}
 _MAX_EXAMPLES = 40  # images on a sheet of predictions
 _TITLE_LETTERS, _CAPTION_LETTERS = 10, 15  # letters per inch
 
@@ -29,12 +33,21 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write the figure in the format of the path's suffix."""
-    with replacing(path) as temporary, warnings.catch_warnings():
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names of files and classes may hold a $
+    literally = rc_context({"text.parse_math": False})  # for tick labels, which are made now
+    with replacing(path) as temporary, warnings.catch_warnings(), literally:
         warnings.filterwarnings("ignore", message="Glyph")  # letters that the font lacks become boxes
         figure.savefig(temporary, dpi=120)
 
 
-def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int | None = None) -> Figure:
+def curves(
+    history: list[dict],
+    kept_epoch: int,
+    title: str,
+    overfit_epoch: int | None = None,
+    loss: str = "cross_entropy",
+) -> Figure:
     """Plot loss and accuracy on train and val by epoch; mark the kept epoch, and the epochs that overfit.
 
     Args:
@@ -42,6 +55,7 @@ def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int 
         kept_epoch: the epoch whose weights were kept.
         title: name of the run.
         overfit_epoch: the epoch after which the val loss rose, if it did.
+        loss: the loss function, a key of `_LOSSES`.
     """
     figure = new_figure(9, 4, title)
     left, right = figure.subplots(1, 2)
@@ -65,7 +79,7 @@ def curves(history: list[dict], kept_epoch: int, title: str, overfit_epoch: int 
         left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         left.yaxis.set_major_formatter("{x:g}")
         left.yaxis.set_minor_formatter("{x:g}")
-    left.set_ylabel("cross-entropy (nats)")
+    left.set_ylabel(_LOSSES[loss])
     right.set_ylabel("accuracy (%)")
     # The first epochs would flatten the later curve, so they do not count for the range of the axis.
     later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
@@ -100,6 +114,7 @@ def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
     size = max(4.5, 0.5 * len(classes) + 1.2)
     figure = new_figure(size, size, title)
     axes = figure.subplots()
+    classes = shorten(classes)
     mistakes = matrix - np.diag(np.diag(matrix))
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max() * 1.3))
     for row, column in np.argwhere(matrix > 0):
@@ -125,14 +140,14 @@ def prediction_sheets(
         classes: the class names.
         title: what was measured.
     """
-    figures = {}
+    figures, names = {}, shorten(classes)
     is_correct = probs.argmax(1) == labels
     for name, plural, correct in (("right", "correct predictions", True), ("mistakes", "mistakes", False)):
         chosen = choose_examples(labels, probs, correct, _MAX_EXAMPLES)
         captions = []
         for label, row in zip(labels[chosen], probs[chosen], strict=True):
-            read_as = "" if correct else f" read as {classes[int(row.argmax())]}"
-            captions.append(f"{classes[label]}{read_as}\n{row.max():.1%}")
+            read_as = "" if correct else f" read as {names[int(row.argmax())]}"
+            captions.append(f"{names[label]}{read_as}\n{confidence(row.max(), 1)}")
         count = f"{len(chosen)} of {(is_correct == correct).sum():,} {plural}"
         figures[name] = sheet(images[chosen], captions, f"{title}: {count}, by decreasing confidence")
     return figures
@@ -183,8 +198,8 @@ def _draw_coverage(axes, confidences, correct, threshold):
         last = (confidences >= threshold).sum() - 1
         lowest = min(lowest, coverage[last])
         label = (
-            f"confidence of at least {100 * threshold:.1f}%:\n"
-            f"{coverage[last]:.2f}% accepted, {accuracy[last]:.2f}% correct"
+            f"confidence of at least {percent(threshold, 1)}:\n"
+            f"{percent(coverage[last] / 100)} accepted, {percent(accuracy[last] / 100)} correct"
         )
         axes.axvline(coverage[last], color=ORANGE, linestyle=":")
         axes.plot(coverage[last], accuracy[last], marker="o", color=ORANGE, linestyle="", label=label, zorder=3)

@@ -1,6 +1,7 @@
 """Plots of predictions: one picture with the probability of each class, or a page with a box around each digit."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from digits.evaluation.plots import BLUE, GRAY, ORANGE, new_figure, save
 from digits.imaging.reading import read_image
+from digits.text import confidence, file_name, shorten
 
 _MAX_BARS = 12  # classes with a bar, the most probable first
 
@@ -80,9 +82,15 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def unique_names(paths: list[str]) -> list[str]:
-    """Name each picture's plot after its file, with a number where several files share a name."""
-    stems = [Path(path).stem for path in paths]
-    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems, 1)]
+    """Name each picture's plot after its file, shortened, with a number where several would share a name."""
+    stems = [file_name(Path(path).stem) for path in paths]
+    counts, names = Counter(stems), []
+    for number, stem in enumerate(stems, 1):
+        name = stem if counts[stem] == 1 else f"{stem}_{number}"
+        while name != stem and name in counts:  # another file has that name
+            name += "_"
+        names.append(name)
+    return names
 
 
 def save_output(figure: Figure, name: str) -> None:
@@ -98,8 +106,10 @@ def _draw_bars(axes, probs, classes):
         classes, probs = [classes[index] for index in chosen], probs[chosen]
     colors = [ORANGE if index == probs.argmax() else BLUE for index in range(len(probs))]
     bars = axes.barh(range(len(probs)), 100 * probs, color=colors)
-    axes.bar_label(bars, [f"{100 * prob:.1f}" if prob >= 0.0005 else "" for prob in probs], padding=3, fontsize=8)
-    axes.set_yticks(range(len(classes)), classes)
+    axes.bar_label(
+        bars, [confidence(prob, 1).rstrip("%") if prob >= 0.0005 else "" for prob in probs], padding=3, fontsize=8
+    )
+    axes.set_yticks(range(len(classes)), shorten(classes))
     axes.invert_yaxis()
     axes.set_xlim(0, 115)
     axes.set_xticks([0, 50, 100])

@@ -4,9 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from digits.text import columns, confidence, pad, shorten
+
 # Reasons why a prediction is not trusted
 LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, BLANK = "low confidence", "not a digit", "several digits", "blank"
 NO_KNOWN_CLASS = "none of the classes"  # replaces NOT_A_DIGIT where the classes are not digits
+
+_MAX_SHOWN = 12  # classes whose probability is listed, the most probable first
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,17 @@ class Reading:
         if self.label is None:
             return self.reason
         if not self.is_answer:
-            return f"{self.reason}; the nearest is {self.label}, {self.confidence:.2%}"
+            return f"{self.reason}; the nearest is {self.label}, {confidence(self.confidence)}"
         doubt, why = ("?", f": {self.reason}") if self.reason else ("", "")
-        return f"{self.label}{doubt}, {self.confidence:.2%} sure{why}"
+        return f"{self.label}{doubt}, {confidence(self.confidence)} sure{why}"
+
+    def describe_fully(self, classes: list[str]) -> str:
+        """Say it in words, and below them the probability of each class, in figures and as a bar."""
+        if self.label is None:
+            return self.describe()
+        rows = list(zip(shorten(classes), self.probs, strict=True))
+        if len(rows) > _MAX_SHOWN:
+            rows = sorted(rows, key=lambda row: -row[1])[:_MAX_SHOWN]
+        width = max(columns(name) for name, _ in rows)
+        bars = [f"  {pad(name, width)}  {prob:8.4%}  {'#' * round(40 * prob)}".rstrip() for name, prob in rows]
+        return "\n".join([self.describe(), "", *bars])

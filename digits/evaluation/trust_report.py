@@ -1,6 +1,7 @@
 """The calibration in words: what each number means, and what it says about a network."""
 
 from digits.evaluation.calibration import PASS_RATE
+from digits.text import percent
 
 MEANINGS = {
     "temperature": "divides the logits before the softmax; minimizes the negative log-likelihood on val, with a prior "
@@ -40,7 +41,7 @@ def format_calibration(found: dict) -> str:
     if threshold is None:
         trusted = f"no prediction is trusted: on {images}, no threshold guarantees that {promise}"
     else:
-        trusted = f"predictions with at least {threshold:.2%} confidence are trusted: by {images}, {promise}"
+        trusted = f"predictions with at least {percent(threshold)} confidence are trusted: by {images}, {promise}"
     return "\n".join(
         [
             f"{trusted}; {_accepted(found)}",
@@ -48,7 +49,7 @@ def format_calibration(found: dict) -> str:
             f"temperature {found['temperature']:.3f}",
             f"expected calibration error {found['ece_raw']:.2%} without the temperature, {found['ece']:.2%} with it",
             f"{100 * found['trusted_level']:g}% of the correct predictions have at least "
-            f"{found['trusted_threshold']:.2%} confidence",
+            f"{percent(found['trusted_threshold'])} confidence",
         ]
     )
 
@@ -61,4 +62,4 @@ def format_trust(measured: dict) -> str:
 def _accepted(measured):
     if not measured["coverage"]:
         return "trusted none"
-    return f"trusted {measured['coverage']:.2%}, {measured['accepted_error']:.2%} of them wrong"
+    return f"trusted {percent(measured['coverage'])}, {percent(measured['accepted_error'])} of them wrong"

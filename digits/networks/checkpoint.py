@@ -12,10 +12,12 @@ import paddle
 from digits import safe_pickle
 from digits.cli import InputError
 from digits.files import project_path, replacing, seal, unseal
+from digits.networks.description import check_description
 
 SHIPPED = project_path("checkpoints/shipped/extended")  # the default checkpoint
 
 _MAX_META_BYTES = 10_000_000  # of a checkpoint's JSON file
+_MAX_PAIRS = 12  # names of weights in an error message
 _PARAMETER_NAMES = "StructuredToParameterName@@"  # paddle.save's own entry in a file of weights
 _TUTORIAL = {"model": {"name": "lenet", "activation": "sigmoid"}, "classes": list("0123456789")}
 
@@ -82,6 +84,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         )
         return Checkpoint(path, read_weights(path), _TUTORIAL)
     data, meta = _read_pair(weights_path)
+    check_description(meta_path, meta)
     return Checkpoint(weights_path, _arrays(_unpickle(weights_path, data), weights_path), meta)
 
 
@@ -117,7 +120,8 @@ def load_weights(model: paddle.nn.Layer, weights: dict[str, np.ndarray], source:
             wrong.append(f"{name} is not all finite floats")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InputError(f"checkpoint {source}: not weights of {type(model).__name__}: {'; '.join(wrong[:3])}{more}")
+        problem = f"not weights of {type(model).__name__}: {'; '.join(wrong[:3])}{more}{_fits(weights, expected)}"
+        raise InputError(f"checkpoint {source}: {problem}")
     model.set_state_dict({name: array.astype(np.float32) for name, array in weights.items()})
 
 
@@ -163,6 +167,22 @@ def _read_pair(weights_path):
                 f"{weights_path.with_suffix('.json').name}; restore it, or train again"
             )
         last = meta, digest
+
+
+def _fits(weights, expected):
+    """Say which of the weights with foreign names have the shapes that the network lacks, in order; "" if none has."""
+    foreign = {name: array.shape for name, array in weights.items() if name not in expected}
+    pairs, transposed = [], False
+    for name, shape in expected.items():
+        fitting = [other for other in foreign if foreign[other] == shape]
+        fitting += [other for other in foreign if foreign[other] == shape[::-1] and len(shape) == 2]
+        if name not in weights and fitting:
+            transposed |= foreign.pop(fitting[0]) != shape
+            pairs.append(f"{fitting[0]} fits {name}")
+    if not pairs:
+        return ""
+    hint = "rename them" + (" and transpose the matrices" if transposed else "")
+    return f"; by the shapes, {', '.join(pairs[:_MAX_PAIRS])}{', ...' if len(pairs) > _MAX_PAIRS else ''}: {hint}"
 
 
 def _previous(weights_path):

@@ -24,8 +24,8 @@ class PhotoCNN(nn.Layer):
     def __init__(self, num_classes: int = 2, image_size: int = 96, dropout: bool = True):
         super().__init__()
         self.input_shape = (3, image_size, image_size)
-        side = ((image_size - 2) // 3 - 2) // 3
-        if side < 1:
+        features = self.count_features(image_size)
+        if not features:
             raise InputError(f"image_size {image_size}: too small for photo_cnn, which needs 17 pixels")
         self.norm1 = nn.BatchNorm2D(3)
         self.conv1 = nn.Conv2D(3, 32, kernel_size=3)
@@ -34,7 +34,7 @@ class PhotoCNN(nn.Layer):
         self.conv2 = nn.Conv2D(32, 64, kernel_size=3)
         self.norm3 = nn.BatchNorm2D(64)
         self.dropout2 = nn.Dropout(0.1 if dropout else 0.0)
-        self.fc1 = nn.Linear(64 * side * side, 200)
+        self.fc1 = nn.Linear(features, 200)
         self.norm4 = nn.BatchNorm1D(200)
         self.fc2 = nn.Linear(200, num_classes)
 
@@ -46,6 +46,11 @@ class PhotoCNN(nn.Layer):
         x = F.max_pool2d(self.dropout2(self.norm3(x)), kernel_size=3)  # [N, 64, 9, 9]
         x = self.norm4(F.relu(self.fc1(x.flatten(1))))  # [N, 200]
         return self.fc2(x)  # [N, num_classes]
+
+    @staticmethod
+    def count_features(image_size: int) -> int:
+        """Count the outputs of the last pooling for photos of that side; 0 if they are too small."""
+        return 64 * max(0, ((image_size - 2) // 3 - 2) // 3) ** 2
 
 
 class TransferNet(nn.Layer):
@@ -76,7 +81,8 @@ class TransferNet(nn.Layer):
         if backbone == "inception_v3" and image_size < 75:
             raise InputError(f"image_size {image_size}: too small for inception_v3, which needs 75 pixels")
         try:
-            size = self.features(paddle.zeros([1, *self.input_shape])).shape[1]
+            with paddle.no_grad():
+                size = self.features(paddle.zeros([1, *self.input_shape])).shape[1]
         except AttributeError:
             raise InputError(
                 f"backbone '{backbone}' has several outputs and cannot be used; try resnet18, mobilenet_v3_small, "

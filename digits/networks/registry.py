@@ -10,7 +10,6 @@ import paddle
 from paddle import nn
 
 from digits.cli import InputError
-from digits.config import FIELDS, check_setting
 from digits.files import project_path
 from digits.networks.checkpoint import Checkpoint, load_weights
 from digits.networks.photo import PhotoCNN, TransferNet
@@ -64,19 +63,22 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Layer, list[str]]:
     """Build the network of a checkpoint and load its weights; returns it with its class names.
 
     Raises:
-        InputError: the JSON file does not name the network and its classes, or the weights do not fit.
+        InputError: the network is not known, or the weights do not fit.
     """
+    classes, options = checkpoint.meta["classes"], dict(checkpoint.meta["model"])
+    name = options.pop("name")
+    if name == "photo_cnn" and "image_size" in options:  # before a large network is built
+        rows = len(checkpoint.weights.get("fc1.weight", ()))
+        expected = PhotoCNN.count_features(options["image_size"])
+        if rows != expected:
+            raise InputError(
+                f"checkpoint {checkpoint.path}: its weights are not for image_size {options['image_size']}: "
+                f"fc1.weight has {rows} rows, expected {expected}"
+            )
     try:
-        classes = [str(name) for name in checkpoint.meta["classes"]]
-        options = dict(checkpoint.meta["model"])
-        name = str(options.pop("name"))
-        for option in options.keys() & FIELDS.keys():
-            options[option] = check_setting(f"checkpoint {checkpoint.path}: {option}", option, options[option])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"checkpoint {checkpoint.path}: its JSON file does not say which network and classes it has"
-        ) from None
-    network = build_network(name, len(classes), **options)
+        network = build_network(name, len(classes), **options)
+    except InputError as error:
+        raise InputError(f"checkpoint {checkpoint.path}: {error}") from None
     load_weights(network, checkpoint.weights, checkpoint.path)
     return network, classes
 

@@ -1,6 +1,7 @@
 """The history of a run: one row of metrics per epoch, how it prints, which epoch is kept, and when to stop early."""
 
 from digits.config import Config
+from digits.text import percent
 
 METRICS = ("loss", "accuracy", "precision", "recall", "macro_f1", "f1")  # of both train and val
 HEADER = "epoch  part      loss  accuracy  precision  recall  macro-F1      F1  learning rate  seconds"
@@ -20,7 +21,7 @@ def epoch_row(epoch: int, learning_rate: float, train: dict, val: dict, seconds:
 def format_epoch(row: dict) -> str:
     """Format a row as two lines under `HEADER`: train with the learning rate and the time, then val."""
     train, val = (
-        f"{part:5}  {row[f'{part}_loss']:7.4f}  {row[f'{part}_accuracy']:8.2%}  {row[f'{part}_precision']:9.4f}"
+        f"{part:5}  {row[f'{part}_loss']:7.4f}  {percent(row[f'{part}_accuracy']):>8}  {row[f'{part}_precision']:9.4f}"
         f"  {row[f'{part}_recall']:6.4f}  {row[f'{part}_macro_f1']:8.4f}  {row[f'{part}_f1']:6.4f}"
         for part in ("train", "val")
     )

@@ -11,6 +11,7 @@ from digits.data.image_files import ImageFiles, input_batches, prefetch
 from digits.evaluation.metrics import softmax
 from digits.files import write_csv
 from digits.networks.registry import predict_logits
+from digits.text import percent
 
 _UNUSED = -1  # label of an image whose prediction is not confident enough
 
@@ -77,6 +78,6 @@ class PseudoLabels:
         first, last = self.config.unlabeled_epochs, max(accuracy)
         if first < last:
             print(
-                f"val: {accuracy[first]:.2%} before the first pseudo-labels (epoch {first}), "
-                f"{accuracy[last]:.2%} at the end"
+                f"val: {percent(accuracy[first])} before the first pseudo-labels (epoch {first}), "
+                f"{percent(accuracy[last])} at the end"
             )

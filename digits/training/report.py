@@ -5,6 +5,7 @@ from pathlib import Path
 
 import paddle
 
+from digits.cli import InputError
 from digits.config import Config
 from digits.data.image_files import input_batches
 from digits.data.splits import Dataset, has_class_folders, load_test
@@ -14,6 +15,7 @@ from digits.evaluation.metrics import confusion_matrix, format_confusions, forma
 from digits.files import replacing
 from digits.networks.checkpoint import load_checkpoint, save_meta
 from digits.networks.registry import count_parameters, load_network, predict_logits
+from digits.text import percent
 from digits.training.history import kept_epoch, overfit_epoch
 from digits.training.run_folder import MEANINGS_FILE, Run
 
@@ -35,7 +37,8 @@ def report_run(run: Run, data: Dataset, history: list[dict]) -> None:
     """Draw the curves, calibrate, and report the test set."""
     config, out = run.config, run.out
     overfit = overfit_epoch(history, config.patience)
-    plots.save(plots.curves(history, kept_epoch(history, config.keep), str(out), overfit), out / "curves.png")
+    curves = plots.curves(history, kept_epoch(history, config.keep), str(out), overfit, config.loss)
+    plots.save(curves, out / "curves.png")
     if data.calibration:
         calibrate(config, data, out)
     report_test(config, data, out, run.limit)
@@ -96,10 +99,12 @@ def report_test(config: Config, data: Dataset, out: Path, limit: int | None = No
         save_meta(best.path, best.meta)
     epoch = f"weights of epoch {best.meta['epoch']}"
     if metrics["test"]:
-        print(f"\ntest set, {epoch} (val: {metrics['val']['accuracy']:.2%})\n")
+        print(f"\ntest set, {epoch} (val: {percent(metrics['val']['accuracy'])})\n")
     else:
         print(f"\nvalidation set, also used to choose the {epoch} (no test set)\n")
     shown = metrics["test"] or metrics["val"]
+    if len(shown.get("per_class", ())) != len(classes):
+        raise InputError(f"checkpoint {best.path}: its description has metrics of other classes; restore the file")
     print(format_report(shown, classes))
     if "coverage" in shown:
         print(trust_report.format_trust(shown))

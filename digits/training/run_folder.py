@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digits.cli import InputError, Terminated
+from digits.cli import InputError
 from digits.config import FIELDS, Config, read_settings
 from digits.data.splits import example_file, has_class_folders, list_parts
 from digits.files import LOCK, exclusive, output_file, output_folder, replacing
 from digits.networks.checkpoint import load_checkpoint
+from digits.signals import Terminated
 from digits.training.checkpointer import load_history
 
 RUNS = Path("checkpoints")
@@ -133,6 +134,13 @@ def find_run(name: str, out: Path | None, stated: dict[str, Any]) -> tuple[Path,
         )
     for key, value in stated.items():
         if value != saved[key]:
+            if key == "epochs" and has_report(out):
+                command = ["python", "train.py", out / "config.yaml", "--fine-tune", out, "--epochs", value]
+                command += ["--out", f"{out}-longer"]
+                raise InputError(
+                    f"--resume: the run in {out} has {key} {saved[key]}, not {value}, and is finished; to "
+                    f"train on from its weights, start a new run: {shlex.join(map(str, command))}"
+                )
             raise InputError(
                 f"--resume: the run in {out} has {key} {saved[key]}, not {value}; a run's settings are fixed; "
                 "omit --resume to start a new run"

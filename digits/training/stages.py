@@ -10,6 +10,7 @@ from digits.config import Config
 from digits.data.augment import AMOUNTS
 from digits.data.splits import Dataset
 from digits.networks.checkpoint import load_checkpoint, load_weights
+from digits.networks.description import check_classes
 from digits.networks.registry import build_network, options_of
 from digits.training.checkpointer import load_history
 from digits.training.history import kept_epoch
@@ -41,7 +42,11 @@ def make_network(config: Config, classes: list[str], load: bool = True) -> paddl
         config: the run's settings.
         classes: the class names.
         load: load the weights that the config names; False if a resumed run restores its own.
+
+    Raises:
+        InputError: a class cannot have its name, or the weights do not fit.
     """
+    check_classes("the data", classes)  # now rather than when the checkpoint is loaded
     with paddle.utils.unique_name.guard():  # parameters are named alike in every run
         paddle.seed(config.seed)
         network = build_network(config.model, len(classes), **options_of(config.model, asdict(config)))

@@ -1,5 +1,7 @@
 """The canvas: strokes in, an image out, with undo; it works without a window."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -16,11 +18,13 @@ class Canvas:
 
     Attributes:
         image: uint8 [side, side], 255 where there is ink.
+        undone: the note that `clear` was given, if that was the last step that `undo` took back, else None.
     """
 
     def __init__(self, side: int):
         self.image = np.zeros((side, side), np.uint8)
-        self._history: list[np.ndarray] = []  # earlier images, the latest last
+        self.undone: Any = None
+        self._history: list[tuple[np.ndarray, Any]] = []  # earlier images, the latest last, with their notes
         self._points: list[tuple[int, int]] = []  # the last three points of the current stroke
         self._width, self._value = 1, 255
 
@@ -49,26 +53,27 @@ class Canvas:
         if len(self._points) > 1:
             self._draw([_midpoint(*self._points[-2:]), self._points[-1]])
         self._points = []
-        if np.array_equal(self._history[-1], self.image):
+        if np.array_equal(self._history[-1][0], self.image):
             self._history.pop()
 
-    def clear(self) -> None:
-        """Remove all ink; `undo` brings it back."""
+    def clear(self, note: Any = None) -> None:
+        """Remove all ink; `undo` brings it back, and the note as `undone`."""
         self.end()
         if self.image.any():
-            self._remember()
+            self._remember(note)
             self.image[:] = 0
 
     def undo(self) -> bool:
         """Undo the last stroke or clearing; return False if there is none."""
         self.end()
+        self.undone = None
         if not self._history:
             return False
-        self.image[:] = self._history.pop()
+        self.image[:], self.undone = self._history.pop()
         return True
 
-    def _remember(self):
-        self._history = [*self._history[1 - _UNDO_STEPS :], self.image.copy()]
+    def _remember(self, note=None):
+        self._history = [*self._history[1 - _UNDO_STEPS :], (self.image.copy(), note)]
 
     def _draw(self, points):
         points = np.round(np.array(points, np.float64) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

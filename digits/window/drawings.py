@@ -44,8 +44,30 @@ def save_numbered(folder: Path, image: np.ndarray) -> Path:
             break
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(cv2.imencode(".png", image)[1])
+            temporary.write_bytes(_png(image))
     except OSError:
         path.unlink()
         raise
     return path
+
+
+def remove_saved(path: Path, image: np.ndarray, root: Path) -> str:
+    """Delete an image that `save_numbered` has written, unless the file has changed since; say in words what was done.
+
+    Args:
+        path: the file, below the folder `root`.
+        image: what was saved.
+        root: the folder that the answer does not repeat.
+    """
+    name = path.relative_to(root).as_posix()
+    try:
+        if path.read_bytes() != _png(image):
+            return f"{name} has changed since, and stays"
+        path.unlink()
+    except OSError as error:
+        return f"{name} cannot be deleted: {error.strerror}"
+    return f"not saved any more: {name}"
+
+
+def _png(image):
+    return cv2.imencode(".png", image)[1].tobytes()

@@ -31,7 +31,7 @@ KEYS = (
     ("right button", "erase"),
     ("e", "erase with the left button"),
     ("wheel  +  -", "thicker, thinner"),
-    ("u", "undo"),
+    ("u", "undo; also a saved digit"),
     ("c", "clear"),
     ("0 ... 9", "save as this digit, and clear"),
     ("s", "save without a label"),

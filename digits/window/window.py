@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from digits.cli import InputError
+from digits.signals import Terminated
 from digits.window.canvas import Canvas
 from digits.window.display import toolkit
-from digits.window.drawings import save_numbered
+from digits.window.drawings import remove_saved, save_numbered
 from digits.window.panel import CANVAS, View, compose
 
 TITLE = "Draw a digit"
@@ -34,7 +35,7 @@ _WHEEL_NOTCH = 120  # rotation per notch of a wheel; touchpads send smaller step
 class Window:
     """A window with a canvas to draw on and a panel that shows how the network reads it.
 
-    Used in a `with` block, which opens and closes it. Inside the block Ctrl-C raises KeyboardInterrupt only from
+    Used in a `with` block, which opens and closes it. Inside the block Ctrl-C and SIGTERM raise an exception only from
     `wait_for_key`, since an exception in one of OpenCV's mouse callbacks would be lost.
 
     Args:
@@ -66,7 +67,7 @@ class Window:
         self._is_unread = False  # the canvas has changed since the last reading
         self._is_unfinished = False  # a stroke has begun since the last finished drawing
         self._last_finished: np.ndarray | None = None  # None once the canvas was cleared
-        self._is_interrupted = False
+        self._interrupt: type[KeyboardInterrupt] | None = None  # to raise
 
     def __enter__(self):
         try:
@@ -80,12 +81,15 @@ class Window:
         except cv2.error as error:
             raise InputError(f"OpenCV cannot open a window: {error.err}") from None
         self.is_open = True
-        self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+        self._previous_handlers = {
+            number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
     def __exit__(self, *_):
         cv2.destroyAllWindows()
-        signal.signal(signal.SIGINT, self._previous_handler)
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
 
     @property
     def pause(self) -> float:
@@ -96,15 +100,15 @@ class Window:
         """Wait a few milliseconds for events; return the pressed key, or -1.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C.
+            KeyboardInterrupt: Ctrl-C; `Terminated`: SIGTERM.
         """
         if time.monotonic() - self._last_input < 1 or self.canvas.is_drawing:
             key = cv2.waitKeyEx(5)
         else:  # waitKeyEx polls every millisecond; sleeping is cheaper while nothing happens
             time.sleep(0.02)
             key = cv2.waitKeyEx(1)
-        if self._is_interrupted:
-            raise KeyboardInterrupt
+        if self._interrupt:
+            raise self._interrupt
         self.is_open = _is_visible()  # unless the close button was pressed
         return key
 
@@ -135,14 +139,16 @@ class Window:
             self._change_pen(-PEN_STEP)
         elif letter == "u":
             self.view.status = "" if self.canvas.undo() else "nothing to undo"
+            if self.canvas.undone:  # the file that the drawing was saved in, before it was cleared
+                self.view.status = remove_saved(self.canvas.undone, self.canvas.image, self._root)
             self._note_change()
         elif letter == "c":
             self.view.status = ""
             self._clear()
         elif letter == "s":
             self._save(UNLABELED)
-        elif letter in "0123456789" and self._save(LABELED / letter, f" as {letter}"):
-            self._clear()
+        elif letter in "0123456789" and (path := self._save(LABELED / letter, f" as {letter}")):
+            self._clear(path)
 
     def finish_drawing(self) -> None:
         """Append the drawing to `finished`, unless it is blank or has not changed since the last time."""
@@ -193,8 +199,8 @@ class Window:
         if (new_x, new_y) != (x, y):
             cv2.moveWindow(TITLE, 2 * x - new_x, 2 * y - new_y)
 
-    def _interrupt(self, *_):
-        self._is_interrupted = True
+    def _handle_signal(self, number, _):
+        self._interrupt = Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def _handle_mouse(self, event, x, y, flags):
         """Handle one event; while a button is held down, events come from outside the window too."""
@@ -236,26 +242,26 @@ class Window:
         if not self._is_unread:
             self.view.readings = []
 
-    def _clear(self):
+    def _clear(self, saved=None):
         self.finish_drawing()
-        self.canvas.clear()
+        self.canvas.clear(saved)
         self._last_finished = None
         self._note_change()
 
     def _save(self, folder, label=""):
-        """Save the drawing and return True if that worked; the status line says where it is, or what failed."""
+        """Save the drawing and return its path, or None if that failed; the status line says which."""
         self.finish_drawing()
         if not self.canvas.image.any():
             self.view.status = "nothing to save: the canvas is blank"
-            return False
+            return None
         try:
             path = save_numbered(self._root / folder, self.canvas.image)
         except (InputError, OSError) as error:
             self.view.status = f"not saved: {error}"
             print(f"warning: {self.view.status}", file=sys.stderr)
-            return False
+            return None
         self.view.status = f"saved{label}: {path.relative_to(self._root).as_posix()}"
-        return True
+        return path
 
 
 def _is_visible():
