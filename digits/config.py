@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from digits.cli import InputError, suggest
+from digits.safe_yaml import BoundedLoader
 from digits.text import clip
 
 DIGIT_SHAPE = (1, 28, 28)  # channels, height, width of the input of a network for digits
@@ -188,13 +189,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, metavar=kind, help=help)
 
 
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses duplicate keys, and aliases: a few of them can stand for gigabytes."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not accepted", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
+class _Loader(BoundedLoader):
+    """A loader that refuses duplicate keys."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()

@@ -15,13 +15,15 @@ from digits import safe_pickle
 @pytest.mark.parametrize("protocol", [2, 3, 4])  # paddle.save writes these
 def test_arrays_numbers_and_plain_containers_pass(protocol):
     value = {
+        "empty": np.zeros((0, 3), np.float32),
         "array": np.arange(6, dtype=np.float32).reshape(2, 3),
         "scalar": np.float64(1.5),
         "ordered": collections.OrderedDict(a=1),
         "plain": [1, 2.5, "text", None, True, (1,)],
     }
     loaded = safe_pickle.loads(pickle.dumps(value, protocol))
-    np.testing.assert_array_equal(loaded.pop("array"), value.pop("array"))
+    for name in ("array", "empty"):
+        np.testing.assert_array_equal(loaded.pop(name), value.pop(name), strict=True)
     assert loaded == value
 
 

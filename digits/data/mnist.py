@@ -139,7 +139,7 @@ def _parse_header(content, name):
     if content[:3] != b"\0\0\x08" or not 1 <= dimensions <= _MAX_DIMENSIONS or len(content) < start:
         raise InputError(f"{name}: not an idx file of unsigned bytes, or cut short")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if math.prod(shape) > _MAX_BYTES:
+    if math.prod(max(1, size) for size in shape) > _MAX_BYTES:  # NumPy multiplies them so, too
         raise InputError(
             f"{name}: its header says {'x'.join(map(str, shape))} bytes, expected at most {_MAX_BYTES:,} in all"
         )
@@ -217,7 +217,7 @@ def _read_npz(path, names, modes=()):
                 raise InputError(f"{path}: has no {' and no '.join(missing)}")
             return [_read_npy(archive, f"{name}.npy") for name in names]
     except _DAMAGED_NPZ as error:
-        raise InputError(f"{path}: cannot be read as .npz ({error})") from None
+        raise InputError(f"{path}: cannot be read as .npz ({error!s:.200})") from None
 
 
 def _read_npy(archive, name):

@@ -58,6 +58,8 @@ _BAD_DATA = (
     LookupError,
     EOFError,
     RuntimeError,
+    AssertionError,
+    ArithmeticError,
     struct.error,
     Image.DecompressionBombError,
 )
@@ -225,7 +227,9 @@ def _key_color(key, raw_mode):
 
 
 def _is_blank(pixels):
-    return np.ptp(pixels.reshape(pixels.shape[0] * pixels.shape[1], -1), axis=0).max() < MIN_CONTRAST
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    limits = [cv2.minMaxLoc(cv2.extractChannel(pixels, index))[:2] for index in range(channels)]
+    return max(high - low for low, high in limits) < MIN_CONTRAST
 
 
 def _orientation(image):

@@ -16,6 +16,8 @@ _TOLERANCE = 8.0  # gray levels around the background that belong to it
 _RIDGE = 1e-3  # regularization that keeps the fit solvable for images one pixel wide
 _COLORED = 16  # smallest difference between the channels of a color image, gray levels
 
+_STRIP = 1 << 18  # pixels whose transparency is removed at a time
+
 # Kernel sizes for uneven backgrounds, as shares of the image's longer side; strokes may be two thirds as wide
 _KERNELS = (1 / 25, 1 / 12, 1 / 6, 1 / 4)
 _MAX_DARK_SURROUNDINGS = 0.15  # share of the ink's surroundings that may be dark too, where lines or shadows cross it
@@ -58,11 +60,22 @@ def _shrink(image, side):
     shrink = side / max(image.shape[:2])
     size = [max(1, round(length * shrink)) for length in image.shape[1::-1]] if shrink < 1 else None
     if image.ndim == 3 and image.shape[2] == 4:
-        alpha = image[:, :, 3]
-        color = cv2.multiply(image[:, :, :3], cv2.merge([alpha] * 3), scale=1 / 255)
-        ink_is_light = cv2.mean(color)[:3] > np.array(cv2.mean(alpha)[0]) / 2
-        image = color if ink_is_light.sum() > 1 else cv2.add(color, cv2.merge([255 - alpha] * 3))
+        image = _flatten(image)
     return image if size is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _flatten(image):
+    """Put a picture with transparency on white if its ink is dark, on black if it is light."""
+    alpha, color = image[:, :, 3], np.empty((*image.shape[:2], 3), np.uint8)
+    rows = max(1, _STRIP // image.shape[1])
+    strips = [slice(top, top + rows) for top in range(0, len(image), rows)]
+    for strip in strips:  # as a whole, a large picture would take three times its memory
+        color[strip] = cv2.multiply(image[strip, :, :3], cv2.merge([alpha[strip]] * 3), scale=1 / 255)
+    ink_is_light = cv2.mean(color)[:3] > np.array(cv2.mean(alpha)[0]) / 2
+    if ink_is_light.sum() <= 1:
+        for strip in strips:
+            color[strip] = cv2.add(color[strip], cv2.merge([255 - alpha[strip]] * 3))
+    return color
 
 
 def _to_gray(image):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import paddle
 
 from digits.cli import InputError
@@ -13,11 +14,16 @@ from digits.files import write_csv
 from digits.networks.checkpoint import load_weights, read_state, save_checkpoint, save_state
 from digits.networks.registry import options_of
 from digits.runtime import versions
-from digits.training.history import kept_epoch
+from digits.training.history import METRICS, epoch_row, kept_epoch
 from digits.training.optim import WeightAverage
 from digits.training.pseudo_labels import PseudoLabels
 
-_STATE = {"config", "weights", "optimizer", "average", "average_steps", "first", "history", "pseudo_labels"}
+_STATE = {  # fields of `last.pdopt`
+    **dict.fromkeys(("config", "weights", "optimizer", "average", "first"), dict),
+    "average_steps": int,
+    "history": list,
+    "pseudo_labels": np.ndarray,
+}
 
 
 class Checkpointer:
@@ -80,8 +86,7 @@ class Checkpointer:
             "pseudo_labels": self.pseudo_labels.labels,
         }
         save_state(self.out / "last.pdopt", state)
-        if history:
-            write_csv(self.out / "log.csv", history[0].keys(), history)
+        self._save_log(history)
 
     def restore(self) -> list[dict]:
         """Restore the state that `save_progress` saved, and return the history.
@@ -90,9 +95,7 @@ class Checkpointer:
             InputError: the file is damaged, or belongs to another network or other unlabeled images.
         """
         path = self.out / "last.pdopt"
-        state = read_state(path)
-        if not state.keys() >= _STATE:
-            raise InputError(f"checkpoint {path}: not the state of a run of this version; start a new run")
+        state = _read_progress(path)
         if len(self.pseudo_labels.labels) != len(state["pseudo_labels"]):
             raise InputError(
                 f"--resume: the run in {self.out} had {len(state['pseudo_labels']):,} unlabeled images, "
@@ -101,18 +104,66 @@ class Checkpointer:
         if state["config"] != asdict(self.config):
             raise InputError(f"--resume: {self.out / 'config.yaml'} has changed since this run began; restore it")
         load_weights(self.network, state["weights"], path)
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.network.state_dict().items()}
+        for name, ours in (("average", self.average.values), ("first", self.average.first)):
+            if {key: np.shape(array) for key, array in state[name].items()} != (shapes if ours else {}):
+                raise _not_a_state(path)
+        if not _fits(state["optimizer"], self.optimizer):
+            raise _not_a_state(path)
         self.optimizer.set_state_dict(state["optimizer"])
         self.average.values = _to_tensors(state["average"])
         self.average.first = _to_tensors(state["first"])
         self.average.steps = state["average_steps"]
         self.pseudo_labels.labels = state["pseudo_labels"]
+        self._save_log(state["history"])  # a kill after the last epoch may have left it without that epoch
         return state["history"]
+
+    def _save_log(self, history):
+        if history:
+            write_csv(self.out / "log.csv", history[0].keys(), history)
 
 
 def load_history(out: Path) -> list[dict]:
     """Read the rows of the epochs that a run has completed; empty if it has none."""
     path = out / "last.pdopt"
-    return read_state(path)["history"] if path.exists() else []
+    return _read_progress(path)["history"] if path.exists() else []
+
+
+def _read_progress(path):
+    """Read what `save_progress` saved, and check its fields."""
+    state = read_state(path)
+    has_fields = all(isinstance(state.get(name), kind) for name, kind in _STATE.items())
+    if not has_fields or not all(map(_is_row, state["history"])):
+        raise _not_a_state(path)
+    return state
+
+
+def _is_row(row):
+    names = epoch_row(0, 0, *2 * [dict.fromkeys(METRICS)], 0)
+    return isinstance(row, dict) and all(_is_number(row.get(name)) for name in names)
+
+
+def _is_number(value):
+    return isinstance(value, int | float)
+
+
+def _fits(state, optimizer):
+    """Whether `optimizer.step()` will accept a state: Paddle checks it then, or not at all."""
+    arrays, kinds = dict(state), []
+    schedule = arrays.pop("LR_Scheduler", {"last_epoch": 0, "last_lr": 0.0})
+    for parameter in optimizer._parameter_list:
+        prefix = f"{parameter.name}_"
+        own = {name: arrays.pop(name) for name in list(arrays) if str(name).startswith(prefix)}
+        kinds.append({name.removeprefix(prefix) for name in own})
+        for array in own.values():
+            if getattr(array, "dtype", None) != np.float32 or array.shape not in ((1,), tuple(parameter.shape)):
+                return False
+    is_even = all(kind == max(kinds, key=len) for kind in kinds if kind)  # a parameter without a gradient has none
+    return not arrays and is_even and isinstance(schedule, dict) and all(map(_is_number, schedule.values()))
+
+
+def _not_a_state(path):
+    return InputError(f"checkpoint {path}: not the state of a run of this version; start a new run")
 
 
 @cache
