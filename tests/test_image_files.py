@@ -138,7 +138,7 @@ def test_digits_to_evaluate_are_not_rounded_to_gray_levels(tmp_path, digit, caps
     np.testing.assert_array_equal(images, [read_digit(path) for path in paths])
     assert (images * 255 % 1).any()
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[1].rpartition("/")[2] for line in lines] == ["loose.png", "notes.txt"]
+    assert [line.split(": ")[1].rpartition("/")[2] for line in lines] == ["loose.png", ".hidden.png", "notes.txt"]
 
 
 def test_to_input_scales_to_one():
