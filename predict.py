@@ -15,13 +15,14 @@ if __name__ == "__main__":
 import json
 import sys
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 
 from digits.cli import ArgumentParser, InputError, run
 from digits.data.pictures import find_images
+from digits.data.workers import map_in_workers
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import LOW_CONFIDENCE, Reading
 from digits.files import csv_file, user_path, write_csv
@@ -35,10 +36,9 @@ BATCH_SIZE = 256
 MAX_PATH_WIDTH = 80  # columns of the paths; a longer path pushes its prediction to the right
 
 
-def predict(classifier, paths: list[Path]) -> list[Reading]:
-    """Classify one image per picture file: the way from a picture to its probabilities."""
-    readings = [classifier.load(path) for path in paths]  # blank and unreadable pictures have no `image`
-    images = [reading.image for reading in readings if reading.image is not None]
+def predict(classifier, readings: list[Reading]) -> list[Reading]:
+    """Classify pictures that `classifier.load` has decoded and normalized: from the images to the probabilities."""
+    images = [reading.image for reading in readings if reading.image is not None]  # blank pictures have none
     if not images:
         return readings
     images = np.stack(images)  # float32 [N, 28, 28] in [0, 1], ink bright, each digit in MNIST format
@@ -53,7 +53,8 @@ def predict(classifier, paths: list[Path]) -> list[Reading]:
 
 def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
     """Read one digit per picture and print, write and draw as the flags say."""
-    batches = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
+    loaded = map_in_workers(classifier.load, paths)
+    batches = iter(lambda: list(islice(loaded, BATCH_SIZE)), [])
     readings = [reading for batch in batches for reading in predict(classifier, batch)]
     if args.csv:
         write_csv(args.csv, COLUMNS, map(vars, readings))

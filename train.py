@@ -16,10 +16,11 @@ if __name__ == "__main__":
 import time
 
 from digits.cli import run
+from digits.training.launch import launch
 from digits.training.options import DEFAULT_CONFIG, parse
 
 if __name__ == "__main__":
-    run(lambda: parse(__doc__))  # answers --help and a mistyped flag before Paddle is imported
+    run(lambda: launch(*parse(__doc__)))  # before Paddle is imported: --help, mistyped flags, and several processes
 
 from digits.runtime import choose_device, tune_cpu
 
@@ -33,6 +34,7 @@ from digits.data.splits import load_dataset
 from digits.evaluation.metrics import score
 from digits.networks.checkpoint import load_checkpoint
 from digits.networks.registry import predict_logits
+from digits.training import parallel
 from digits.training.batches import TrainingBatches, steps_per_epoch
 from digits.training.checkpointer import Checkpointer
 from digits.training.history import HEADER, epoch_row, format_epoch, is_best, next_epoch, reason_to_stop
@@ -66,7 +68,7 @@ def train(stage: Stage) -> list[dict]:
     pseudo_labels = PseudoLabels(config, data.unlabeled, data.classes)
     checkpointer = Checkpointer(out, config, data.classes, network, optimizer, average, pseudo_labels)
     history = checkpointer.restore() if stage.resume else checkpointer.begin(stage.history)
-    batches = TrainingBatches(config, data, pseudo_labels, next_epoch(history))
+    batches = TrainingBatches(config, data, pseudo_labels)
 
     print(HEADER, *map(format_epoch, history), sep="\n", flush=True)
     for epoch in range(next_epoch(history), config.epochs + 1):
@@ -79,6 +81,7 @@ def train(stage: Stage) -> list[dict]:
             logits = network(images)  # [N, num_classes]
             loss = loss_function(logits, labels)
             loss.backward()
+            loss = parallel.average(network, loss, len(labels))  # over the processes, with the gradients
             optimizer.step()
             optimizer.clear_grad()
             schedule.step()
@@ -89,7 +92,8 @@ def train(stage: Stage) -> list[dict]:
             val_images, val_labels = data.val
             val = score(predict_logits(network, input_batches(val_images)), val_labels, config.loss)
             seconds = time.perf_counter() - started
-            history.append(epoch_row(epoch, schedule.get_lr(), epoch_batches.metrics(), val, seconds))
+            row = epoch_row(epoch, schedule.get_lr(), epoch_batches.metrics(), val, seconds)
+            history.append(parallel.from_main(row))
             checkpointer.save_weights(history)
         if pseudo_labels.is_due(history):
             pseudo_labels.renew(network, load_checkpoint(out).weights)
@@ -101,14 +105,17 @@ def train(stage: Stage) -> list[dict]:
 
 def train_run(planned: Run) -> None:
     """Load the images, build the network, train it (transfer learning: in stages), and report."""
-    data = load_dataset(planned.config, planned.limit)
+    with parallel.main_first("data"):  # it may have to download
+        data = load_dataset(planned.config, planned.limit)
     network = make_network(planned.config, data.classes, load=starts_from_checkpoint(planned))
     with planned.underway():  # claims its folder; Ctrl-C says how to resume
         announce(planned, network)
         for stage in stages(planned, data, network):
             with paddle.utils.unique_name.guard():  # the optimizer's state is saved under generated names
                 history = train(stage)
-        report_run(planned, data, history)
+        with parallel.main_first("report"):
+            if parallel.is_main():
+                report_run(planned, data, history)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -118,6 +125,7 @@ def main(argv: list[str] | None = None) -> None:
         config = load_config(args.config or DEFAULT_CONFIG, overrides)
         (print_summary if args.summary else draw_preview)(config)
         return
+    parallel.join()
     runs = plan_runs(args, overrides)  # one, or with --seeds one per seed
     for planned in runs:
         if not (args.seeds and planned.has_report):

@@ -3,6 +3,7 @@
 python -m benchmarks.speed             all of the following
 python -m benchmarks.speed training    an epoch of configs/tutorial.yaml, and of the tutorial's own loop
 python -m benchmarks.speed folders     an epoch of LeNet on MNIST from folders of PNG files, and from arrays
+python -m benchmarks.speed processes   an epoch of LeNet and of the extended network in one process, and in one per core
 python -m benchmarks.speed startup     predict.py on one picture, and a bare import of Paddle
 python -m benchmarks.speed window      draw.py in a virtual display (needs Xvfb and xdotool)
 """
@@ -73,6 +74,19 @@ def compare_folders(rounds: int) -> None:
         _ratios(images_per_second["folders"], images_per_second["arrays"]),
         "x",
     )
+
+
+def compare_processes(rounds: int) -> None:
+    """Time the last of two epochs in one process, and in as many as `auto` takes."""
+    for config in ("configs/lenet.yaml", "configs/extended.yaml"):
+        one, auto = [], []
+        for _ in range(rounds):
+            for count, seconds in (("1", one), ("auto", auto)):
+                seconds.append(_train(config, "--epochs", "2", "--processes", count)[1])
+        print(f"\n{config}, one epoch, {rounds} rounds: median (min to max)")
+        _print_row("one process", one, "s")
+        _print_row("--processes auto", auto, "s")
+        _print_row("times as many images per second", _ratios(one, auto), "x")
 
 
 def compare_startup(rounds: int) -> None:
@@ -188,7 +202,7 @@ def _print_row(name, values, unit):
 
 def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="-m benchmarks.speed", description=__doc__)
-    parts = ("all", "training", "folders", "startup", "window")
+    parts = ("all", "training", "folders", "processes", "startup", "window")
     parser.add_argument("part", nargs="?", choices=parts, default="all")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="N", help="rounds of each [3]")
     args = parser.parse_args(argv)
@@ -199,6 +213,8 @@ def main(argv: list[str] | None = None) -> None:
         compare_training(args.rounds)
     if args.part in ("all", "folders"):
         compare_folders(args.rounds)
+    if args.part in ("all", "processes"):
+        compare_processes(args.rounds)
     if args.part in ("all", "startup"):
         compare_startup(args.rounds * 3)
     if args.part == "window":

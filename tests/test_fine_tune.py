@@ -11,7 +11,7 @@ from conftest import ROOT, assert_one_line_error, call, interrupting_after
 import predict
 import train
 from digits.config import load_config
-from digits.data.synthetic_digits import draw_form
+from digits.data.synthetic_digits import draw_forms
 from digits.networks.checkpoint import load_checkpoint, read_state
 
 
@@ -23,7 +23,7 @@ def drawings(tmp_path_factory):
     for label in range(10):
         (folder / str(label)).mkdir()
         for number in range(2):
-            cv2.imwrite(str(folder / str(label) / f"{number}.png"), draw_form(label, rng))
+            cv2.imwrite(str(folder / str(label) / f"{number}.png"), draw_forms(np.array([label]), rng)[0])
     return folder
 
 

@@ -16,7 +16,14 @@ FLOORS = [  # a module may import from its own room and from lower floors
     {"training", "window"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-USES_PADDLE = ("runtime", "networks", "training", "data.image_files", "data.download")  # rooms and modules
+USES_PADDLE = (
+    "runtime",
+    "networks",
+    "training",
+    "data.image_files",
+    "data.workers",
+    "data.download",
+)  # rooms and modules
 SCRIPTS = sorted(path for path in ROOT.glob("*.py") if path.name != "model.py")
 MODULES = {
     ".".join(path.relative_to(ROOT / "digits").with_suffix("").parts): path

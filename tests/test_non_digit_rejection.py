@@ -62,6 +62,6 @@ def test_at_least_99_percent_of_non_digits_are_refused(tmp_path, classifier, dig
     paths = [tmp_path / f"{number:03d}.png" for number in range(500)]
     for path in paths:
         cv2.imwrite(str(path), np.clip(draw(rng, digits), 0, 255).astype(np.uint8))
-    readings = predict.predict(classifier, paths)
+    readings = predict.predict(classifier, [classifier.load(path) for path in paths])
     assert [reading.error for reading in readings] == [None] * 500
     assert sum(reading.trusted for reading in readings) <= 5

@@ -1,5 +1,7 @@
 """Augmentation of a whole batch at once: random distortion and random stroke width, different for each image."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -50,6 +52,8 @@ def augment(
     Returns:
         uint8, the shape of `images`.
     """
+    if not len(images):
+        return images
     if any((rotation, scale, aspect, shear, shift, elastic)):
         source = _source(images.shape, rng, rotation, scale, aspect, shear, shift, elastic)
         size = _MAX_ROWS // (images.shape[1] + 2)
@@ -81,8 +85,11 @@ def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
     matrix = np.stack([cos * across, (slant * cos - sin) * down, sin * across, (cos + slant * sin) * down], 1)
     center = np.array([[(width - 1) / 2], [(height - 1) / 2]])
     y, x = np.mgrid[:height, :width]
-    grid = np.stack([x.ravel(), y.ravel()]) - center  # [2, H*W]
-    source = (matrix.reshape(count, 2, 2) @ grid + offset[:, :, None] + center).astype(np.float32)
+    x, y = (np.stack([x.ravel(), y.ravel()]) - center).astype(np.float32)  # [H*W] each
+    by_x, by_y = matrix.reshape(count, 2, 2).astype(np.float32).transpose(2, 0, 1)[..., None]  # [N, 2, 1] each
+    source = by_x * x
+    source += by_y * y
+    source += (offset + center.T).astype(np.float32)[:, :, None]
     if elastic:
         knots = rng.uniform(-elastic, elastic, (count, 2, _KNOTS, _KNOTS)).astype(np.float32)
         field = _spline_weights(height) @ knots @ _spline_weights(width).T
@@ -90,6 +97,7 @@ def _source(shape, rng, rotation, scale, aspect, shear, shift, elastic):
     return source
 
 
+@cache
 def _spline_weights(size):
     """Return the cubic B-spline weight of each knot at each pixel, float32 [size, _KNOTS]."""
     distance = np.abs(np.linspace(0.5, _KNOTS - 1.5, size)[:, None] - np.arange(_KNOTS))

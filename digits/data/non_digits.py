@@ -1,13 +1,14 @@
 """Synthetic images that are not a single digit: out-of-distribution training images (outlier exposure)."""
 
 import string
+from contextlib import suppress
 
 import cv2
 import numpy as np
 
 from digits.data.augment import augment
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import SIDE, to_mnist
+from digits.imaging.mnist_format import SIDE, ink_to_mnist, to_mnist
 
 # Letters and signs, except those that look like a digit (I, O, S, b, q, z, ...)
 _SIGNS = "".join(sorted(set(string.ascii_letters) - set("BGIOQSZbgiloqsyz"))) + "#%&*+=<?@{}^~"
@@ -47,24 +48,41 @@ def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.
 
     drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape, _shape)
     corrupted = (_mirror, _overlap, _overlap, _several, _several, _cut)
-    made = []
-    while len(made) < count:
-        kind = rng.choice(len(drawn) + len(corrupted) + 1)
+    kinds = rng.integers(len(drawn) + len(corrupted) + 1, size=count)
+    drawings = [drawn[kind](rng) for kind in kinds[kinds < len(drawn)]]
+    drawings = np.array(drawings, np.uint8).reshape(-1, _CANVAS, _CANVAS)
+    drawings = iter(augment(drawings, rng, rotation=15, aspect=0.4, shear=0.4, elastic=8))
+    made = np.zeros((count, SIDE, SIDE), np.uint8)
+    for image, kind in zip(made, kinds.tolist(), strict=True):
         if kind < len(drawn):
-            image = drawn[kind](rng)
-            image = augment(image[None], rng, rotation=15, aspect=0.4, shear=0.4, elastic=8)[0]
+            image[:] = _to_mnist(next(drawings))
         elif kind < len(drawn) + len(corrupted):
-            try:
-                image = corrupted[kind - len(drawn)](rng, digit)
-            except LookupError:  # the dataset lacks these digits
-                continue
+            image[:] = _to_mnist(_corrupt(corrupted[kind - len(drawn) :] + corrupted, rng, digit))
         else:
-            image = _noise(rng)
-        try:
-            made.append(np.rint(255 * to_mnist(image)).astype(np.uint8))
-        except BlankImage:
-            made.append(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-    return np.array(made, np.uint8).reshape(-1, SIDE, SIDE)
+            image[:] = _noise_to_mnist(_noise(rng))
+    return made
+
+
+def _corrupt(kinds, rng, digit):
+    """Corrupt a digit in the first of these ways for which the dataset has the digits."""
+    for kind in kinds:
+        with suppress(LookupError):
+            return kind(rng, digit)
+
+
+def _to_mnist(drawing):
+    """Normalize a drawing, uint8 [H, W] bright on black, to MNIST format, uint8 [28, 28]."""
+    if not drawing.any():
+        return np.zeros((SIDE, SIDE), np.uint8)
+    return np.rint(255 * ink_to_mnist(drawing.astype(np.float32) / drawing.max()))
+
+
+def _noise_to_mnist(image):
+    """Normalize noise as the picture of a digit would be; without ink, shrink it."""
+    try:
+        return np.rint(255 * to_mnist(image)).astype(np.uint8)
+    except BlankImage:
+        return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def _canvas():

@@ -1,14 +1,16 @@
 """Synthetic digits in handwritten forms that MNIST lacks, drawn from stroke templates."""
 
+from functools import cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from digits.data.augment import augment
-from digits.imaging.mnist_format import SIDE, to_mnist
+from digits.imaging.mnist_format import SIDE, ink_to_mnist
 
-_CANVAS = 112  # side of the square canvas, pixels
+_CANVAS = 112  # side of the square canvas to draw on, pixels
+_SMALL = 56  # side that it is shrunk to before the distortion, which costs time for every pixel
 _JITTER = 2.5  # standard deviation of a point's position, hundredths of the canvas
 
 # The forms of each digit, each as two extremes to interpolate between. Strokes are separated by "/"; their points are
@@ -113,12 +115,20 @@ def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndar
     """
     labels = rng.integers(len(_FORMS), size=count)
     images = np.empty((count, SIDE, SIDE), np.uint8)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[:] = np.rint(255 * to_mnist(draw_form(label, rng)))
+    for image, drawing in zip(images, draw_forms(labels, rng), strict=True):
+        image[:] = np.rint(255 * ink_to_mnist(drawing.astype(np.float32) / 255))
     return images, labels
 
 
-def draw_form(label: int, rng: np.random.Generator) -> np.ndarray:
+def draw_forms(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a digit for each label, uint8 [N, 56, 56], ink bright."""
+    drawings = np.empty((len(labels), _SMALL, _SMALL), np.uint8)
+    for drawing, label in zip(drawings, labels.tolist(), strict=True):
+        cv2.resize(_draw_form(label, rng), (_SMALL, _SMALL), drawing, interpolation=cv2.INTER_AREA)
+    return augment(drawings, rng, rotation=12, aspect=0.35, shear=0.25, elastic=2.5)
+
+
+def _draw_form(label, rng):
     """Draw one digit on the canvas, uint8 [112, 112], ink bright."""
     forms = _FORMS[label]
     extremes = map(_parse, forms[rng.integers(len(forms))])
@@ -129,9 +139,10 @@ def draw_form(label: int, rng: np.random.Generator) -> np.ndarray:
         points = first + share * (second - first) + rng.normal(0, _JITTER, first.shape)
         path = _spline(points, is_corner) * 0.76 + 18  # hundredths of the canvas -> pixels, with a margin for the pen
         cv2.polylines(canvas, [np.rint(16 * path).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
-    return augment(canvas[None], rng, rotation=12, aspect=0.35, shear=0.25, elastic=5)[0]
+    return canvas
 
 
+@cache
 def _parse(text):
     """Parse a template into strokes: points float [K, 2], and whether each is a corner, bool [K]."""
     strokes = [stroke.split() for stroke in text.split("/")]

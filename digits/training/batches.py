@@ -19,10 +19,11 @@ from digits.data.non_digits import make_non_digits
 from digits.data.splits import Dataset, shuffled_batches
 from digits.data.synthetic_digits import make_synthetic_digits
 from digits.evaluation.metrics import score
+from digits.training import parallel
 from digits.training.pseudo_labels import PseudoLabels
 
 OUTLIER = len(CLASSES)  # label of an image that is not a digit
-_MAX_POOL = 20_000  # extra images of each kind; each is augmented afresh whenever it is drawn
+_POOL = 1_000  # synthetic images of each kind per epoch; each is augmented afresh whenever it is chosen
 
 
 def steps_per_epoch(config: Config, data: Dataset) -> int:
@@ -45,15 +46,20 @@ class TrainingBatches:
         config: the run's settings.
         data: the images.
         pseudo_labels: the unlabeled images and their current labels.
-        first_epoch: the epoch to start with; nothing is drawn if the run is complete.
     """
 
-    def __init__(self, config: Config, data: Dataset, pseudo_labels: PseudoLabels, first_epoch: int):
+    def __init__(self, config: Config, data: Dataset, pseudo_labels: PseudoLabels):
         self.config, self.data, self.pseudo_labels = config, data, pseudo_labels
-        self.extras = _draw_extras(config, data) if first_epoch <= config.epochs else []
+        left_out = [name for name in ("forms", "non_digits") if getattr(config, name)]
+        if left_out and data.classes != list(CLASSES):
+            print(
+                f"{', '.join(left_out)}: left out; they are for the digits 0 to 9, and the classes here are "
+                f"{', '.join(data.classes[:12])}",
+                file=sys.stderr,
+            )
 
     def epoch(self, number: int) -> "EpochBatches":
-        """Return the batches of an epoch; (seed, number) alone decides their order and augmentation."""
+        """Return this process's share of the batches of an epoch; (seed, number) alone decides their order."""
         return EpochBatches(self, number)
 
 
@@ -67,21 +73,23 @@ class EpochBatches:
     def __init__(self, batches: TrainingBatches, number: int):
         self.batches, self.number = batches, number
         labels = batches.data.train[1]
-        self.logits = np.empty((len(labels), len(batches.data.classes)), np.float32)
+        self.logits = np.zeros((len(labels), len(batches.data.classes) + 1), np.float32)  # the last column counts
         self.step, self.batch = 0, None  # of the batch yielded last: its number, and the indices of its images
 
     def __iter__(self) -> Iterator[tuple[paddle.Tensor, np.ndarray]]:
         config, pseudo_labels = self.batches.config, self.batches.pseudo_labels
         images, labels = self.batches.data.train
-        rng = np.random.default_rng([config.seed, self.number])
+        rng = np.random.default_rng([config.seed, self.number])  # the same in all processes
+        order = [parallel.share(batch) for batch in shuffled_batches(len(labels), config.batch_size, rng)]
+        rng = np.random.default_rng([config.seed, self.number, 1 + parallel.rank()])
         paddle.seed(int(rng.integers(2**31)))  # for dropout
-        order = list(shuffled_batches(len(labels), config.batch_size, rng))
+        extras = _draw_extras(config, self.batches.data, len(order), rng)
         pseudo_batches = pseudo_labels.batches(self.number, len(order)) if pseudo_labels.is_on else repeat(None)
         bar = _ProgressBar(len(order))
         sources = zip(order, prefetch(images, order), pseudo_batches, strict=False)
         for self.step, (self.batch, batch_images, pseudo_batch) in enumerate(sources, 1):
             parts = [(batch_images, labels[self.batch])]
-            for extra_images, extra_labels, count in self.batches.extras:
+            for extra_images, extra_labels, count in extras:
                 chosen = rng.integers(len(extra_labels), size=count)
                 parts.append((extra_images[chosen], extra_labels[chosen]))
             if pseudo_batch:
@@ -102,38 +110,33 @@ class EpochBatches:
             raise RunError(
                 f"the loss is {self.loss} in epoch {self.number}, step {self.step}; try a lower learning_rate"
             )
-        self.logits[self.batch] = logits[: len(self.batch)].numpy()
+        self.logits[self.batch, :-1] += logits[: len(self.batch)].numpy()
+        self.logits[self.batch, -1] += 1
 
     def metrics(self) -> dict:
         """Score the recorded logits, see `metrics.score`: on augmented images, while the network was changing."""
-        return score(self.logits, self.batches.data.train[1], self.batches.config.loss)
+        logits = parallel.add(self.logits)
+        return score(logits[:, :-1] / logits[:, -1:], self.batches.data.train[1], self.batches.config.loss)
 
 
-def _draw_extras(config, data):
-    """Return the images to mix into each batch: uint8 [M, 28, 28], labels int64 [M], and how many per batch."""
-    extras = []
-    max_pool = min(_MAX_POOL, len(data.train[1]))
-    steps = config.epochs * steps_per_epoch(config, data)
-    if data.extra:
-        extras.append((*data.extra, config.extra_per_batch))
-    left_out = [name for name in ("forms", "non_digits") if getattr(config, name)]
+def _draw_extras(config, data, steps, rng):
+    """Return the images to mix into an epoch's batches: uint8 [M, 28, 28], labels int64 [M], and how many per batch.
+
+    They are those of this process: its share of the pool, and of each batch.
+    """
+    pool = len(parallel.share(np.arange(_POOL)))
+    drawings, forms, non_digits = (
+        len(parallel.share(np.arange(count))) for count in (config.extra_per_batch, config.forms, config.non_digits)
+    )
+    extras = [(*data.extra, drawings)] if data.extra else []
     if data.classes != list(CLASSES):
-        if left_out:
-            print(
-                f"{', '.join(left_out)}: left out; they are for the digits 0 to 9, and the classes here are "
-                f"{', '.join(data.classes[:12])}",
-                file=sys.stderr,
-            )
         return extras
-    if config.forms:
-        count = min(max_pool, steps * config.forms)
-        print(f"drawing {count:,} digits", file=sys.stderr)
-        extras.append((*make_synthetic_digits(count, np.random.default_rng([config.seed, 0, 2])), config.forms))
-    if config.non_digits:
-        count = min(max_pool, steps * config.non_digits)
-        print(f"drawing {count:,} images that are not digits", file=sys.stderr)
-        images = make_non_digits(*data.train, count, np.random.default_rng([config.seed, 0, 1]))
-        extras.append((images, np.full(count, OUTLIER), config.non_digits))
+    if forms:
+        extras.append((*make_synthetic_digits(min(pool, steps * forms), rng), forms))
+    if non_digits:
+        count = min(pool, steps * non_digits)
+        images = make_non_digits(*data.train, count, rng)
+        extras.append((images, np.full(count, OUTLIER), non_digits))
     return extras
 
 

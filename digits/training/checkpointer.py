@@ -14,13 +14,14 @@ from digits.files import write_csv
 from digits.networks.checkpoint import load_weights, read_state, save_checkpoint, save_state
 from digits.networks.registry import options_of
 from digits.runtime import versions
+from digits.training import parallel
 from digits.training.history import METRICS, epoch_row, kept_epoch
 from digits.training.optim import WeightAverage
 from digits.training.pseudo_labels import PseudoLabels
 
 _STATE = {  # fields of `last.pdopt`
     **dict.fromkeys(("config", "weights", "optimizer", "average", "first"), dict),
-    "average_steps": int,
+    **dict.fromkeys(("processes", "average_steps"), int),
     "history": list,
     "pseudo_labels": np.ndarray,
 }
@@ -54,10 +55,13 @@ class Checkpointer:
         if history:
             self.save_weights(history)
         self.save_progress(history)
+        self._require_same_start()
         return history
 
     def save_weights(self, history: list[dict]) -> None:
-        """Save the network as `last`, and as `best` if the newest epoch is the one to keep."""
+        """Save the network as `last`, and as `best` if the newest epoch is the one to keep; the main process does."""
+        if not parallel.is_main():
+            return
         row = history[-1]
         meta = {
             "model": {"name": self.config.model, **options_of(self.config.model, asdict(self.config))},
@@ -65,6 +69,7 @@ class Checkpointer:
             "epoch": row["epoch"],
             "metrics": {"val": {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}},
             "seed": self.config.seed,
+            "processes": parallel.count(),
             "config": asdict(self.config),
             "versions": versions(),
             "commit": _commit(),
@@ -74,9 +79,15 @@ class Checkpointer:
             save_checkpoint(self.out, name, self.network, meta)
 
     def save_progress(self, history: list[dict]) -> None:
-        """Save `log.csv`, and everything that a resume needs as one file: a kill leaves the old one or the new one."""
+        """Save `log.csv`, and everything that a resume needs as one file: a kill leaves the old one or the new one.
+
+        The main process does.
+        """
+        if not parallel.is_main():
+            return
         state = {
             "config": asdict(self.config),
+            "processes": parallel.count(),
             "weights": _to_numpy(self.network.state_dict()),
             "optimizer": _to_numpy(self.optimizer.state_dict()),
             "average": _to_numpy(self.average.values),
@@ -115,8 +126,20 @@ class Checkpointer:
         self.average.first = _to_tensors(state["first"])
         self.average.steps = state["average_steps"]
         self.pseudo_labels.labels = state["pseudo_labels"]
-        self._save_log(state["history"])  # a kill after the last epoch may have left it without that epoch
+        if parallel.is_main():
+            self._save_log(state["history"])  # a kill after the last epoch may have left it without that epoch
+        if state["processes"] != parallel.count():
+            processes = "process" if parallel.count() == 1 else "processes"
+            print(
+                f"resumed with {parallel.count()} {processes}, after {state['processes']}: "
+                "the result is as good, but not the same to the last bit"
+            )
+        self._require_same_start()
         return state["history"]
+
+    def _require_same_start(self):
+        weights = b"".join(tensor.numpy().tobytes() for tensor in self.network.state_dict().values())
+        parallel.require_same(self.config.to_yaml().encode() + weights)
 
     def _save_log(self, history):
         if history:

@@ -31,6 +31,8 @@ def parse(description: str, argv: list[str] | None = None) -> tuple[argparse.Nam
     add("--out", type=user_path, metavar="DIR", help="the run's folder [checkpoints/<config>, numbered if taken]")
     add("--seeds", type=int, nargs="+", metavar="N", help="one run per seed, in DIR/N [checkpoints/<config>-seeds/N]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
+    processes = "train in that many processes on this machine [auto: one per core where that pays]"
+    add("--processes", type=_process_count, default="auto", metavar="auto|N", help=processes)
     add = parser.add_mutually_exclusive_group().add_argument
     resume = "resume the run in --out [this config's newest run] with its original settings"
     add("--resume", action="store_true", help=resume)
@@ -50,3 +52,9 @@ def parse(description: str, argv: list[str] | None = None) -> tuple[argparse.Nam
         if len(set(args.seeds)) < len(args.seeds):
             raise InputError(f"--seeds: duplicate seed in {' '.join(map(str, args.seeds))}")
     return args, overrides
+
+
+def _process_count(text):
+    if text != "auto" and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"'{text}' is not auto or a number from 1 to 1024")
+    return text

@@ -17,6 +17,7 @@ from digits.data.splits import example_file, has_class_folders, list_parts
 from digits.files import LOCK, exclusive, output_file, output_folder, replacing
 from digits.networks.checkpoint import load_checkpoint
 from digits.signals import Terminated
+from digits.training import parallel
 from digits.training.checkpointer import load_history
 
 RUNS = Path("checkpoints")
@@ -68,6 +69,9 @@ class Run:
         Raises:
             InputError: the folder is taken or cannot be created, or the image files have changed.
         """
+        if not parallel.is_main():
+            yield
+            return
         if self.limit is None:
             output_file(MEANINGS_FILE)  # fails now rather than after the training
         self.out = self.out or _new_folder(self.name)
@@ -83,6 +87,9 @@ class Run:
             except KeyboardInterrupt as stop:
                 print(f"\nstopped; {self._how_to_resume()}", file=sys.stderr)
                 sys.exit(143 if isinstance(stop, Terminated) else 130)
+            except parallel.ProcessLost as error:
+                print(f"\nstopped, since {error}; {self._how_to_resume()}", file=sys.stderr)
+                sys.exit(1)
 
     def _how_to_resume(self):
         if not has_progress(self.out):
