@@ -105,7 +105,7 @@ def train(stage: Stage) -> list[dict]:
 
 def train_run(planned: Run) -> None:
     """Load the images, build the network, train it (transfer learning: in stages), and report."""
-    with parallel.main_first("data"):  # it may have to download
+    with parallel.main_first():  # it may have to download
         data = load_dataset(planned.config, planned.limit)
     network = make_network(planned.config, data.classes, load=starts_from_checkpoint(planned))
     with planned.underway():  # claims its folder; Ctrl-C says how to resume
@@ -113,7 +113,7 @@ def train_run(planned: Run) -> None:
         for stage in stages(planned, data, network):
             with paddle.utils.unique_name.guard():  # the optimizer's state is saved under generated names
                 history = train(stage)
-        with parallel.main_first("report"):
+        with parallel.main_first():
             if parallel.is_main():
                 report_run(planned, data, history)
 
@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     parallel.join()
     runs = plan_runs(args, overrides)  # one, or with --seeds one per seed
+    parallel.wait_for_all()  # before the first writes what the others look for
     for planned in runs:
         if not (args.seeds and planned.has_report):
             train_run(planned)

@@ -66,13 +66,22 @@ def choose_device(name: str = "auto") -> str:
     return paddle.device.get_device()
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use, as far as affinity and the container's quota say."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.is_file():
+        limit, period = quota.read_text().split()
+        cores = cores if limit == "max" else min(cores, int(limit) // int(period))
+    return max(1, cores)
+
+
 def cpu_name() -> str:
     """Return the processor and the number of cores this process may use, for reports."""
     names = re.findall(r"^model name\s*: (.*)", _cpu_info(), re.MULTILINE) or [
         platform.processor() or platform.machine()
     ]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0]}, {cores} cores"
+    return f"{names[0]}, {available_cores()} cores"
 
 
 def versions() -> dict[str, str]:

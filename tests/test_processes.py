@@ -16,7 +16,8 @@ from conftest import ROOT, assert_one_line_error, assert_same, call, script, sta
 import train
 from digits.cli import InputError
 from digits.networks.checkpoint import load_checkpoint, read_state
-from digits.training.launch import _count_processes, available_cores
+from digits.runtime import available_cores
+from digits.training.launch import _count_processes
 from digits.training.options import parse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several processes work on Linux only")
@@ -174,3 +175,16 @@ def test_auto_never_takes_more_processes_than_cores_or_than_pays():
 def test_a_wrong_number_of_processes_is_a_one_line_error():
     for value in ("0", "-1", "two", "1.5"):
         assert_one_line_error(script("train.py", f"--processes={value}"), "--processes", value)
+
+
+def test_bad_input_is_one_line_from_several_processes_too(two_processes, small_data):
+    out, _ = two_processes
+    done = script("train.py", "--data-dir", small_data, *SMALL, "--processes", 2, "--out", out, cwd=out.parent)
+    assert_one_line_error(done, "never overwritten")
+
+
+def test_several_seeds_in_two_processes(small_data, tmp_path):
+    done = script("train.py", "--data-dir", small_data, *SMALL, "--epochs", 1, "--processes", 2, "--seeds", 0, 1,
+                  "--out", "seeds", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [load_checkpoint(tmp_path / "seeds" / seed).meta["processes"] for seed in "01"] == [2, 2]

@@ -1,7 +1,6 @@
 """Image files as an array that is decoded on demand: worker processes decode, and images are cached up to a budget."""
 
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import paddle
 from digits.cli import InputError, RunError
 from digits.data.folders import list_class_folders
 from digits.imaging.reading import read_digit, read_image, read_input, to_photo
+from digits.runtime import available_cores
 from digits.text import printable
 
 _CHUNK = 64  # files that a worker process decodes at a time when all files are read
@@ -231,7 +231,7 @@ def _collate(items):
 
 def _count_workers():
     """One per core on Linux; Paddle's DataLoader has no worker processes on other systems."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
+    return available_cores() if sys.platform == "linux" else 0
 
 
 def _is_graphic(image):

@@ -1,7 +1,6 @@
 """Apply a function to many items in worker processes."""
 
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from contextlib import redirect_stdout
 import cv2
 
 from digits.cli import RunError
+from digits.runtime import available_cores
 
 _CHUNK = 16  # items that a worker takes at a time
 _WINDOW = 512  # items that are given to the workers ahead of the caller
@@ -26,7 +26,7 @@ def map_in_workers(function: Callable, items: Sequence) -> Iterator:
     Raises:
         RunError: a worker process has died; the memory may be full.
     """
-    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    count = available_cores() if sys.platform == "linux" else 1
     if count == 1 or len(items) < _MIN_ITEMS:
         yield from map(function, items)
         return

@@ -138,6 +138,8 @@ class Checkpointer:
         return state["history"]
 
     def _require_same_start(self):
+        if parallel.count() == 1:
+            return
         weights = b"".join(tensor.numpy().tobytes() for tensor in self.network.state_dict().values())
         parallel.require_same(self.config.to_yaml().encode() + weights)
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from digits.cli import InputError
 from digits.config import DIGIT_SHAPE, Config, load_config
-from digits.training.options import DEFAULT_CONFIG
+from digits.runtime import available_cores
+from digits.training.options import DEFAULT_CONFIG, run_name
 
 RANK = "PADDLE_TRAINER_ID"  # environment variable of a process that is one of several
 _NETWORKS = ("lenet", "extended")  # networks whose steps take far longer than an exchange
 _MIN_IMAGES = 32  # images of a batch per process; with fewer, the exchange takes as long as it saves
 _GRACE = 10  # seconds for the main process to end by itself when another one has died
+_SAID = (2, 130, 143)  # exit status of bad input, Ctrl-C and SIGTERM: the first process has said it for all
 _POLL = 0.05  # seconds between two looks at the processes
 _PDEATHSIG = 1  # prctl's option: the signal to receive when the parent dies (Linux, sys/prctl.h)
 
@@ -45,22 +47,12 @@ def launch(args: argparse.Namespace, overrides: dict[str, str]) -> None:
         sys.exit(_supervise(_start(count)))
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use, as far as affinity and the container's quota say."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.is_file():
-        limit, period = quota.read_text().split()
-        cores = cores if limit == "max" else min(cores, int(limit) // int(period))
-    return max(1, cores)
-
-
 def _find_config(args, overrides):
     if not args.resume:
         return load_config(args.config or DEFAULT_CONFIG, overrides)
     from digits.training.run_folder import find_run  # imports Paddle
 
-    return find_run(Path(args.config or DEFAULT_CONFIG).stem, args.out, {})[1]
+    return find_run(run_name(args, overrides), args.out, {})[1]
 
 
 def _count_processes(args, config: Config) -> int:
@@ -141,7 +133,7 @@ def _supervise(processes):
     for other in others:
         other.kill()
         other.wait()
-    if failed:
+    if failed and main.returncode not in _SAID:
         print(f"error: process {failed + 1} of {len(processes)} {processes[failed].describe_end()}", file=sys.stderr)
         return 1
     if main.returncode < 0:

@@ -54,6 +54,11 @@ def parse(description: str, argv: list[str] | None = None) -> tuple[argparse.Nam
     return args, overrides
 
 
+def run_name(args: argparse.Namespace, overrides: dict[str, str]) -> str:
+    """Return the name of the folder of a run, without its number."""
+    return Path(args.config or DEFAULT_CONFIG).stem + ("-fine-tuned" if "fine_tune" in overrides else "")
+
+
 def _process_count(text):
     if text != "auto" and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
         raise argparse.ArgumentTypeError(f"'{text}' is not auto or a number from 1 to 1024")

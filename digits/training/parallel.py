@@ -3,6 +3,7 @@
 Every process has the same weights and trains on its own share of each batch. Alone, a process exchanges nothing.
 """
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -15,6 +16,8 @@ import paddle
 import paddle.distributed as dist
 
 from digits.cli import RunError
+
+_blocks = itertools.count()  # number of the next block that the main process does first, the same in all processes
 
 
 class ProcessLost(RunError):
@@ -108,9 +111,16 @@ def require_same(data: bytes) -> None:
         )
 
 
+def wait_for_all() -> None:
+    """Wait until all processes have come this far."""
+    if count() > 1:
+        _call(dist.barrier)
+
+
 @contextmanager
-def main_first(event: str) -> Iterator[None]:
+def main_first() -> Iterator[None]:
     """Let the main process do the block first. The others wait as long as it takes; an exchange would give up."""
+    event = f"done {next(_blocks)}"
     store = paddle.base.core.create_or_get_global_tcp_store() if count() > 1 else None
     if store and not is_main():
         _call(store.wait, event)

@@ -11,7 +11,7 @@ from digits.data.class_names import HOW_TO_NAME, UNNAMED
 from digits.data.splits import list_class_names
 from digits.networks.checkpoint import load_checkpoint
 from digits.networks.registry import options_of
-from digits.training.options import DEFAULT_CONFIG
+from digits.training.options import DEFAULT_CONFIG, run_name
 from digits.training.run_folder import RUNS, Run, check_free, find_run, has_progress
 
 # A YAML file's schedule is meant for training from scratch. With --fine-tune these settings override it, and flags
@@ -29,12 +29,11 @@ def plan_runs(args: argparse.Namespace, overrides: dict[str, str]) -> list[Run]:
         InputError: a setting is invalid, a folder is taken, or there is no run to resume.
     """
     path = args.config or DEFAULT_CONFIG
-    name = Path(path).stem
+    name = run_name(args, overrides)
     if args.seeds:
         base = args.out or RUNS / f"{name}-seeds"
         return [_plan_seed(args, path, overrides, base, seed) for seed in args.seeds]
     fine_tunes = "fine_tune" in overrides
-    name += "-fine-tuned" if fine_tunes else ""
     if args.resume:
         # --fine-tune has overridden settings of the YAML file, so only the flags can be compared with the run's.
         stated = read_settings(None if fine_tunes else args.config, overrides)

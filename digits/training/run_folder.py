@@ -98,7 +98,7 @@ class Run:
         if not (self.out / "last.pdopt").exists():
             history, epochs = load_history(self.out / HEAD), f"{self.config.head_epochs} epochs of the head"
         done = history[-1]["epoch"] if history else 0
-        command = ["python", "train.py", "--resume", "--out", str(self.out)]
+        command = ["python", "train.py", "--resume", "--out", str(self.out), "--processes", str(parallel.count())]
         command += ["--device", self.device] if self.device != "auto" else []
         return f"{done} of {epochs} are saved; resume with\n{shlex.join(command)}"
 
