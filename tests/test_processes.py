@@ -17,7 +17,7 @@ import train
 from digits.cli import InputError
 from digits.networks.checkpoint import load_checkpoint, read_state
 from digits.runtime import available_cores
-from digits.training.launch import _count_processes
+from digits.training.launch import _count_processes, _find_config
 from digits.training.options import parse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several processes work on Linux only")
@@ -151,11 +151,8 @@ def test_two_hosts_train_the_same_weights_as_two_processes(two_processes, small_
 
 
 def count_processes(*arguments):
-    from digits.config import load_config
-    from digits.training.options import DEFAULT_CONFIG
-
     args, overrides = parse("", list(map(str, arguments)))
-    return _count_processes(args, load_config(args.config or DEFAULT_CONFIG, overrides))
+    return _count_processes(args, *_find_config(args, overrides))
 
 
 def test_auto_never_takes_more_processes_than_cores_or_than_pays():
@@ -170,6 +167,12 @@ def test_auto_never_takes_more_processes_than_cores_or_than_pays():
         count_processes(ROOT / "configs" / "photo_cnn.yaml", "--processes", 2)
     with pytest.raises(InputError, match="at most one process per image"):
         count_processes("--batch-size", 2, "--processes", 3)
+
+
+def test_a_resume_takes_the_number_of_processes_of_the_run_if_there_are_as_many_cores(two_processes, small_run):
+    assert count_processes("--resume", "--out", small_run) == 1
+    assert count_processes("--resume", "--out", two_processes[0]) == min(available_cores(), 2)
+    assert count_processes("--resume", "--out", two_processes[0], "--processes", 1) == 1
 
 
 def test_a_wrong_number_of_processes_is_a_one_line_error():

@@ -154,6 +154,16 @@ def load_history(out: Path) -> list[dict]:
     return _read_progress(path)["history"] if path.exists() else []
 
 
+def read_process_count(out: Path) -> int | None:
+    """Return the number of processes that a run was trained in; None if it has saved no epoch of its last stage.
+
+    Raises:
+        InputError: `last.pdopt` is damaged.
+    """
+    path = out / "last.pdopt"
+    return _read_progress(path)["processes"] if path.exists() else None
+
+
 def _read_progress(path):
     """Read what `save_progress` saved, and check its fields."""
     state = read_state(path)

@@ -37,8 +37,7 @@ def launch(args: argparse.Namespace, overrides: dict[str, str]) -> None:
     """
     if RANK in os.environ or args.summary or args.preview or args.dry_run or args.processes == "1":
         return
-    config = _find_config(args, overrides)
-    count = _count_processes(args, config)
+    count = _count_processes(args, *_find_config(args, overrides))
     if count > 1 and sys.platform != "linux":
         if args.processes != "auto":
             print(f"--processes {count}: works on Linux only; training in one process", file=sys.stderr)
@@ -48,14 +47,17 @@ def launch(args: argparse.Namespace, overrides: dict[str, str]) -> None:
 
 
 def _find_config(args, overrides):
+    """Return the config, and the number of processes that the run to resume was trained in; None for a new run."""
     if not args.resume:
-        return load_config(args.config or DEFAULT_CONFIG, overrides)
-    from digits.training.run_folder import find_run  # imports Paddle
+        return load_config(args.config or DEFAULT_CONFIG, overrides), None
+    from digits.training.checkpointer import read_process_count  # these import Paddle
+    from digits.training.run_folder import find_run
 
-    return find_run(run_name(args, overrides), args.out, {})[1]
+    out, config = find_run(run_name(args, overrides), args.out, {})
+    return config, read_process_count(out)
 
 
-def _count_processes(args, config: Config) -> int:
+def _count_processes(args, config: Config, before: int | None = None) -> int:
     is_one = config.input_shape != DIGIT_SHAPE or bool(config.unlabeled)
     if args.processes != "auto":
         count = int(args.processes)
@@ -67,6 +69,8 @@ def _count_processes(args, config: Config) -> int:
     has_gpu = args.device == "gpu" or (args.device == "auto" and Path("/dev/nvidiactl").exists())
     if is_one or has_gpu or config.model not in _NETWORKS:
         return 1
+    if before and before <= available_cores():
+        return before
     return max(1, min(available_cores(), config.batch_size // _MIN_IMAGES))
 
 

@@ -16,6 +16,7 @@ from digits.config import FIELDS, Config, read_settings
 from digits.data.splits import example_file, has_class_folders, list_parts
 from digits.files import LOCK, exclusive, output_file, output_folder, replacing
 from digits.networks.checkpoint import load_checkpoint
+from digits.runtime import available_cores
 from digits.signals import Terminated
 from digits.training import parallel
 from digits.training.checkpointer import load_history
@@ -98,7 +99,9 @@ class Run:
         if not (self.out / "last.pdopt").exists():
             history, epochs = load_history(self.out / HEAD), f"{self.config.head_epochs} epochs of the head"
         done = history[-1]["epoch"] if history else 0
-        command = ["python", "train.py", "--resume", "--out", str(self.out), "--processes", str(parallel.count())]
+        command = ["python", "train.py", "--resume", "--out", str(self.out)]
+        if parallel.count() > available_cores():  # else a resume takes the run's number by itself
+            command += ["--processes", str(parallel.count())]
         command += ["--device", self.device] if self.device != "auto" else []
         return f"{done} of {epochs} are saved; resume with\n{shlex.join(command)}"
 
