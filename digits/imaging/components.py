@@ -1,5 +1,6 @@
 """Connected components of ink: which belong to the writing, and which are dust or parts of a frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -31,19 +32,43 @@ class Components:
 def find_components(ink: np.ndarray) -> Components:
     """Find the connected components of ink, float32 [h, w] in [0, 1] with at least one pixel of 1."""
     mask = ink > INK
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    foreground, boxes = labels[mask], stats[1:, :4]
-    amounts = np.bincount(foreground, ink[mask], count)[1:]
-    amounts *= np.bincount(foreground[ink[mask] >= STRONG_INK], minlength=count)[1:] > 0
+    count, labels, boxes = _label(mask.view(np.uint8))
+    foreground, strength = labels[mask], ink[mask]
+    amounts = np.bincount(foreground, strength, count)[1:]
+    amounts *= np.bincount(foreground[strength >= STRONG_INK], minlength=count)[1:] > 0
     is_frame = _is_frame(labels, boxes, foreground)
     kept = (amounts >= _SPECK * amounts[~is_frame].max()) & ~is_frame
     return Components(labels, boxes, kept)
 
 
-def keep_components(ink: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Erase all ink, float32 [h, w], except the kept components, bool [n], and the soft edges of their strokes."""
-    mask = np.append(False, kept)[labels].astype(np.uint8)
-    return ink * cv2.dilate(mask, np.ones((3, 3), np.uint8))
+def cut_out(ink: np.ndarray, components: Components, chosen: Sequence[int]) -> np.ndarray:
+    """Crop ink to the chosen components and the soft edges of their strokes, and erase all other ink.
+
+    Args:
+        ink: float32 [h, w] in [0, 1].
+        components: of this ink.
+        chosen: indices of `components.boxes`, at least one.
+
+    Returns:
+        float32, cropped to one pixel around the boxes.
+    """
+    boxes = components.boxes[chosen]
+    left, top = np.maximum(boxes[:, :2].min(0) - 1, 0)
+    right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(0) + 1
+    part = np.s_[top:bottom, left:right]
+    is_chosen = np.zeros(len(components.boxes) + 1, np.uint8)
+    is_chosen[1 + np.asarray(chosen)] = 1
+    return ink[part] * cv2.dilate(is_chosen[components.labels[part]], np.ones((3, 3), np.uint8))
+
+
+def _label(mask):
+    """Label the connected components of a mask: their number with the background, int32 [h, w], and the boxes."""
+    x, y, width, height = cv2.boundingRect(mask)  # most of an image is background
+    part = np.s_[y : y + height, x : x + width]
+    count, part_labels, stats, _ = cv2.connectedComponentsWithStats(mask[part], connectivity=8)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[part] = part_labels
+    return count, labels, stats[1:, :4] + np.int32([x, y, 0, 0])
 
 
 def _spans_image(boxes, shape):
@@ -65,7 +90,7 @@ def _is_frame(labels, boxes, foreground):
     count = len(boxes) + 1
     sizes = np.bincount(foreground, minlength=count)[1:]
     core = labels[strip : height - strip, strip : width - strip]
-    in_strip = sizes - np.bincount(core.ravel(), minlength=count)[1:] >= 0.95 * sizes
+    in_strip = sizes - np.bincount(core[core > 0], minlength=count)[1:] >= 0.95 * sizes
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     contact = np.bincount(border, minlength=count)[1:]
     at_border = in_strip & ((contact > 0) | (sizes < 0.1 * sizes.max(initial=0)))

@@ -105,30 +105,36 @@ def _subtract(gray, background):
         Ink, float32 [h, w] in [0, 1], or None if there is none; and the noise as a share of full ink.
     """
     difference = gray - background
-    noise = 1.4826 * np.median(np.abs(_sample(difference)))
+    sample = _sample(difference)
+    noise = 1.4826 * _quantile(np.abs(sample), 0.5)
     # The ink, darker or lighter than the background, has the highest contrast; single pixels weigh less than many.
-    dark, light = (np.maximum(sign * difference, 0) for sign in (-1, 1))
-    is_dark = _peak(dark) >= _peak(light)
-    ink, room = (dark, background) if is_dark else (light, 255 - background)
-    return _normalize(ink, room, noise)[0], noise / max(_peak(ink), 1)
+    lowest, highest = difference.min(), difference.max()
+    dark, light = _peak(np.maximum(-sample, 0), -lowest), _peak(np.maximum(sample, 0), highest)
+    is_dark = dark >= light
+    ink = np.negative(difference, out=difference) if is_dark else difference
+    room = background if is_dark else 255 - background
+    return _normalize(np.maximum(ink, 0, out=ink), room, noise)[0], noise / max(dark, light, 1)
 
 
 def _normalize(ink, room, noise):
     """Scale ink so that full ink is 1.
 
     Args:
-        ink: float32 [h, w], gray levels.
+        ink: float32 [h, w], gray levels; overwritten.
         room: the largest ink that the light allows, gray levels.
         noise: standard deviation, gray levels.
 
     Returns:
         float32 [h, w] in [0, 1], and full ink as a share of `room`; None and 0 if the contrast is too low.
     """
-    if _peak(ink) < max(MIN_CONTRAST, 6 * noise):
+    if _peak(_sample(ink), ink.max()) < max(MIN_CONTRAST, 6 * noise):
         return None, 0
-    ink = np.maximum(ink - 3 * noise, 0) / np.maximum(room, MIN_CONTRAST)  # a shadow lowers the contrast of ink
-    full = _peak(ink)
-    return np.minimum(ink / full, 1), full
+    ink -= 3 * noise
+    np.maximum(ink, 0, out=ink)
+    ink /= np.maximum(room, MIN_CONTRAST)  # a shadow lowers the contrast of ink
+    full = _peak(_sample(ink), ink.max())
+    ink /= full
+    return np.minimum(ink, 1, out=ink), full
 
 
 def _fit_background(gray):
@@ -142,11 +148,11 @@ def _fit_background(gray):
     samples = np.stack([_sample(np.broadcast_to(term, gray.shape)).ravel() for term in terms], -1)
     values = _sample(gray).ravel()
     edge = np.maximum(np.abs(samples[:, 1]), np.abs(samples[:, 2])) > _EDGE
-    background = np.median(values[edge])
+    background = _quantile(values[edge], 0.5)
     coefficients = np.array([background, 0, 0, 0, 0, 0], np.float32)
     for degree in (1, 3, 6):
         distance = np.abs(values - background)
-        near = distance < max(_TOLERANCE, 2.5 * np.median(distance[edge]))
+        near = distance < max(_TOLERANCE, 2.5 * _quantile(distance[edge], 0.5))
         if near.mean() < 0.2:
             break
         known = samples[near, :degree]
@@ -154,7 +160,9 @@ def _fit_background(gray):
         coefficients[:degree] = np.linalg.solve(squares, known.T @ values[near])
         background = samples @ coefficients
     constant, c_x, c_y, c_xy, c_xx, c_yy = coefficients
-    return (constant + c_x * x + c_xx * x * x) + (c_y * y + c_yy * y * y) + (c_xy * y) * x
+    background = (c_xy * y) * x
+    background += (constant + c_x * x + c_xx * x * x) + (c_y * y + c_yy * y * y)
+    return background
 
 
 def _is_uneven(gray, ink, noise):
@@ -207,14 +215,15 @@ def _thin_ink(image, size):
     padded = cv2.copyMakeBorder(cv2.medianBlur(image, 3), *[size] * 4, cv2.BORDER_REPLICATE)  # continues a table
     background = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))[size:-size, size:-size]
     difference = background.astype(np.float32) - image
-    level = np.median(_sample(difference))  # noise lifts the closing above the paper
-    noise = 1.4826 * np.median(np.abs(_sample(difference) - level))
+    sample = _sample(difference)
+    level = _quantile(sample, 0.5)  # noise lifts the closing above the paper
+    noise = 1.4826 * _quantile(np.abs(sample - level), 0.5)
     ink, contrast = _normalize(np.maximum(difference - level, 0), background.astype(np.float32), noise)
     if ink is None:
         return None, 0, 1
     strokes = (ink > 0.5).astype(np.uint8)
     radius = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
-    if 3 * np.quantile(radius[radius > 0], 0.95) > size:
+    if 3 * _quantile(radius[radius > 0], 0.95) > size:
         return None, 0, 1
     halfway = cv2.addWeighted(background, 0.5, image, 0.5, 0) * strokes
     kernel = np.ones((9, 9), np.uint8)
@@ -222,9 +231,17 @@ def _thin_ink(image, size):
     return ink, contrast, (image[surroundings] < cv2.dilate(halfway, kernel)[surroundings]).mean()
 
 
-def _peak(ink):
-    """Full ink: a high quantile, or most of the maximum if the strokes are few pixels."""
-    return max(np.quantile(_sample(ink), 0.995), 0.7 * ink.max())
+def _peak(sample, highest):
+    """Full ink: a high quantile of a sample, or most of the maximum if the strokes are few pixels."""
+    return max(_quantile(sample, 0.995), 0.7 * highest)
+
+
+def _quantile(values, share):
+    """The same as `np.quantile`, whose checks take longer than the sort."""
+    ordered = np.sort(values, axis=None)
+    below, rest = divmod(share * (len(ordered) - 1), 1)
+    low, high = ordered[int(below) : int(below) + 2][[0, -1]]
+    return low + (high - low) * rest if rest < 0.5 else high - (high - low) * (1 - rest)
 
 
 def _sample(image):
@@ -237,4 +254,4 @@ def _remove_lines(ink):
     if lines is None:
         return ink
     remaining = np.where(lines, 0, ink)
-    return np.minimum(remaining / _peak(remaining), 1) if (remaining > INK).any() else ink
+    return np.minimum(remaining / _peak(_sample(remaining), remaining.max()), 1) if (remaining > INK).any() else ink

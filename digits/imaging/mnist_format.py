@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from digits.imaging.components import find_components, keep_components
+from digits.imaging.components import cut_out, find_components
 from digits.imaging.ink import find_ink
 
 SIDE = 28  # side of an MNIST image, pixels
@@ -38,7 +38,7 @@ def to_mnist(image: np.ndarray) -> np.ndarray:
         return image.astype(np.float32) / 255
     ink = find_ink(image)
     components = find_components(ink)
-    return ink_to_mnist(keep_components(ink, components.labels, components.kept))
+    return ink_to_mnist(cut_out(ink, components, np.flatnonzero(components.kept)))
 
 
 def ink_to_mnist(ink: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digits.imaging.components import find_components, keep_components
+from digits.imaging.components import cut_out, find_components
 from digits.imaging.ink import BlankImage, find_ink
 from digits.imaging.mnist_format import ink_to_mnist
 
@@ -74,7 +74,7 @@ def find_digits(image: np.ndarray) -> list[Segment]:
         Segment(
             _scale_box(group, scale, image.shape),
             line,
-            _cut_out(group, ink, components),
+            ink_to_mnist(cut_out(ink, components, group.indices)),
             group in small,
             _is_sign(group, large, ink),
         )
@@ -215,15 +215,6 @@ def _split_into_lines(large, small):
         nearest = min(range(len(lines)), key=lambda number: min(_gap(sign, digit) for digit in lines[number]))
         with_signs[nearest].append(sign)
     return [sorted(line, key=lambda group: group.x) for line in with_signs]
-
-
-def _cut_out(group, ink, components):
-    """Normalize the ink of one group to MNIST format, float32 [28, 28]."""
-    y, x = max(0, group.y - 1), max(0, group.x - 1)  # one more pixel, for the soft edges of the strokes
-    part = np.s_[y : group.bottom + 1, x : group.right + 1]
-    kept = np.zeros(len(components.boxes), bool)
-    kept[group.indices] = True
-    return ink_to_mnist(keep_components(ink[part], components.labels[part], kept))
 
 
 def _scale_box(group, scale, shape):

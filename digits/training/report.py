@@ -34,14 +34,14 @@ def announce(run: Run, network: paddle.nn.Layer) -> None:
 
 
 def report_run(run: Run, data: Dataset, history: list[dict]) -> None:
-    """Draw the curves, calibrate, and report the test set."""
+    """Calibrate, report the test set, and draw the curves."""
     config, out = run.config, run.out
-    overfit = overfit_epoch(history, config.patience)
-    curves = plots.curves(history, kept_epoch(history, config.keep), str(out), overfit, config.loss)
-    plots.save(curves, out / "curves.png")
     if data.calibration:
         calibrate(config, data, out)
     report_test(config, data, out, run.limit)
+    overfit = overfit_epoch(history, config.patience)
+    curves = plots.curves(history, kept_epoch(history, config.keep), str(out), overfit, config.loss)
+    plots.save(curves, out / "curves.png")
     if run.limit is None:
         write_meanings(out)
 
