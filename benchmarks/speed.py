@@ -1,11 +1,15 @@
 """Measure our speed and that of a baseline in turn, in one run, because the speed of a machine varies.
 
-python -m benchmarks.speed             all of the following
-python -m benchmarks.speed training    an epoch of configs/tutorial.yaml, and of the tutorial's own loop
+python -m benchmarks.speed             all of the following; outputs/speed.csv and outputs/speed.png keep the results
+python -m benchmarks.speed tutorial    an epoch of configs/tutorial.yaml, and of the tutorial's own loop
+python -m benchmarks.speed fastest     from start to 99% on the test set: configs/lenet_fast.yaml, PyTorch, the tutorial
+python -m benchmarks.speed networks    an epoch of both networks in one process, in one per core, and in PyTorch
 python -m benchmarks.speed folders     an epoch of LeNet on MNIST from folders of PNG files, and from arrays
-python -m benchmarks.speed processes   an epoch of LeNet and of the extended network in one process, and in one per core
-python -m benchmarks.speed startup     predict.py on one picture, and a bare import of Paddle
+python -m benchmarks.speed startup     the first epoch; predict.py on one picture, and train.py --help, by import paddle
+python -m benchmarks.speed pictures    predict.py on a folder of 2,000 pictures
 python -m benchmarks.speed window      draw.py in a virtual display (needs Xvfb and xdotool)
+
+The comparisons with PyTorch need torch (pip install -r requirements-bench.txt).
 """
 
 from digits.signals import end_on_interrupt
@@ -14,10 +18,9 @@ if __name__ == "__main__":
     end_on_interrupt()  # before the other imports, which take seconds
 
 import csv
-import os
+import importlib.util
 import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,116 +31,178 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.desktop import PROGRAMS, desktop
+from benchmarks import results
+from benchmarks.results import Row, ratio
+from benchmarks.window import measure_window
 from digits.cli import ArgumentParser, InputError, RunError, run
 from digits.data.mnist import load_mnist
+from digits.evaluation import plots
 from digits.runtime import cpu_name, versions
 
 ROOT = Path(__file__).resolve().parents[1]
-INPUT_PANEL = np.s_[42:182, 476:616]  # the part of the screen where draw.py shows the network's input
-STROKES_PER_ROUND = 20
+PLAIN = ("forms", "non-digits", "rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke", "edges", "cut")
+PICTURES = 2_000
+SUBSET = 12_000  # training images for the extended network: an epoch of all takes PyTorch a minute
 
 
-def compare_training(rounds: int) -> None:
+def compare_tutorial(rounds: int) -> list[Row]:
     """Time an epoch with validation: the tutorial's loop as published, and train.py with the tutorial's recipe."""
     tutorial, ours = [], []
     for _ in range(rounds):
         tutorial.append(float(_run("-m", "benchmarks.tutorial").splitlines()[-1]))
-        images, seconds = _train("configs/tutorial.yaml", "--epochs", "1")
+        counts, seconds = _train("configs/tutorial.yaml", "--epochs", "1")
         ours.append(seconds)
-    print(f"\none epoch, {rounds} rounds: median (min to max)")
-    _print_row("the tutorial's loop, 60,000 + 10,000 images", tutorial, "s")
-    _print_row(f"configs/tutorial.yaml, {images[0]:,} + {images[1]:,} images", ours, "s")
-    ratios = _ratios(tutorial, ours)
-    _print_row("times as many epochs per second", ratios, "x")
-    _print_row("times as many images per second", [ratio * sum(images) / 70_000 for ratio in ratios], "x")
+    return [
+        Row("the tutorial's loop, 60,000 + 10,000 images", tutorial),
+        Row(f"configs/tutorial.yaml, {counts[0]:,} + {counts[1]:,} images", ours),
+        ratio("configs/tutorial.yaml by the tutorial's loop", tutorial, ours),
+    ]
 
 
-def compare_folders(rounds: int) -> None:
+def compare_fastest(rounds: int) -> list[Row]:
+    """Time the way to 99%, from the start of the process to the accuracy on the test set; a seed per round."""
+    tutorial, torch, torch_accuracy, ours, accuracy = [], [], [], [], []
+    for seed in range(rounds):
+        tutorial.append(5 * float(_run("-m", "benchmarks.tutorial").splitlines()[-1]))
+        if _has_torch():
+            seconds, found = _time_until(r"^(0\.\d+)$", "-m", "benchmarks.pytorch", "accuracy", "--seed", str(seed))
+            torch.append(seconds)
+            torch_accuracy.append(100 * float(found))
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["train.py", "configs/lenet_fast.yaml", "--seed", str(seed), "--out", f"{folder}/run"]
+            seconds, found = _time_until(r"^accuracy (\S+)%", *command)
+        ours.append(seconds)
+        accuracy.append(float(found))
+    rows = [Row("the tutorial's loop, five epochs (95.5%)", tutorial), Row("configs/lenet_fast.yaml", ours)]
+    rows += [
+        Row("its accuracy", accuracy, "%"),
+        ratio("configs/lenet_fast.yaml by the tutorial's loop", tutorial, ours),
+    ]
+    if torch:
+        rows += [Row("LeNet in PyTorch", torch), Row("its accuracy, PyTorch", torch_accuracy, "%")]
+        rows.append(ratio("configs/lenet_fast.yaml by PyTorch", torch, ours))
+    return rows
+
+
+def compare_networks(rounds: int) -> list[Row]:
+    """Time the second epoch, without synthetic images and augmentation: PyTorch's best, one process, one per core."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _write_subset(folder)
+        for name, data in (("lenet", []), ("extended", ["--data-dir", folder])):
+            settings = [f"configs/{name}.yaml", "--epochs", "2", "--ema-decay=0", *data]
+            settings += [f"--{amount}=0" for amount in PLAIN]
+            torch, one, auto = [], [], []
+            for _ in range(rounds):
+                if _has_torch():
+                    lines = _run("-m", "benchmarks.pytorch", "speed", name, *data).splitlines()
+                    torch.append(min(float(line.split()[1]) for line in lines if line[-1].isdigit()))
+                one.append(_train(*settings, "--processes", "1")[1])
+                auto.append(_train(*settings, "--processes", "auto")[1])
+            rows += [Row(f"{name}, PyTorch's best of four ways", torch)] if torch else []
+            rows += [Row(f"{name}, one process", one), Row(f"{name}, one process per core", auto)]
+            rows.append(ratio(f"{name}, one process per core by one", one, auto))
+            rows += [ratio(f"{name}, one process per core by PyTorch", torch, auto)] if torch else []
+    return rows
+
+
+def compare_folders(rounds: int) -> list[Row]:
     """Time LeNet on MNIST as arrays and as folders of PNG files: the second epoch, and two epochs as a whole."""
     settings = ["configs/lenet.yaml", "--epochs", "2", "--forms", "0", "--non-digits", "0"]
-    images_per_second, run_seconds = {"arrays": [], "folders": []}, {"arrays": [], "folders": []}
+    epochs, runs = {"arrays": [], "folders": []}, {"arrays": [], "folders": []}
     with tempfile.TemporaryDirectory() as folder:
         _write_mnist(folder)
         for _ in range(rounds):
             for name, data in (("arrays", []), ("folders", ["--data-dir", folder])):
                 started = time.perf_counter()
-                images, seconds = _train(*settings, *data)
-                images_per_second[name].append(sum(images) / seconds)
-                run_seconds[name].append(time.perf_counter() - started)
-    print(f"\nLeNet on MNIST from arrays and from folders of PNG files, {rounds} rounds: median (min to max)")
-    for name, speeds in images_per_second.items():
-        _print_row(f"{name}, thousand images per second", [speed / 1000 for speed in speeds], " ")
-        _print_row(f"{name}, two epochs from start to report", run_seconds[name], "s")
-    _print_row(
-        "folders to arrays, images per second",
-        _ratios(images_per_second["folders"], images_per_second["arrays"]),
-        "x",
-    )
+                counts, seconds = _train(*settings, *data)
+                epochs[name].append(60_000 * seconds / sum(counts))
+                runs[name].append(time.perf_counter() - started)
+    return [
+        Row("lenet, 60,000 images from arrays", epochs["arrays"]),
+        Row("lenet, 60,000 images from PNG files", epochs["folders"]),
+        Row("two epochs from start to report, arrays", runs["arrays"]),
+        Row("two epochs from start to report, PNG files", runs["folders"]),
+        ratio("PNG files by arrays", epochs["arrays"], epochs["folders"]),
+    ]
 
 
-def compare_processes(rounds: int) -> None:
-    """Time the last of two epochs in one process, and in as many as `auto` takes."""
-    for config in ("configs/lenet.yaml", "configs/extended.yaml"):
-        one, auto = [], []
-        for _ in range(rounds):
-            for count, seconds in (("1", one), ("auto", auto)):
-                seconds.append(_train(config, "--epochs", "2", "--processes", count)[1])
-        print(f"\n{config}, one epoch, {rounds} rounds: median (min to max)")
-        _print_row("one process", one, "s")
-        _print_row("--processes auto", auto, "s")
-        _print_row("times as many images per second", _ratios(one, auto), "x")
-
-
-def compare_startup(rounds: int) -> None:
-    """Time one prediction from the shell, and the import of Paddle, the least that any program with Paddle takes."""
-    bare, predict = [], []
-    for _ in range(rounds + 1):
+def compare_startup(rounds: int) -> list[Row]:
+    """Time what comes before the first result, and the import of Paddle, the least that a program with Paddle takes."""
+    bare, predict, usage, first, second, begun = [], [], [], [], [], []
+    for number in range(rounds + 1):
         bare.append(_time("-c", "import paddle"))
         predict.append(_time("predict.py", "examples/7_scan.png"))
-    bare, predict = bare[1:], predict[1:]  # the first round warms the disk cache
-    print(f"\na process from start to end, {rounds} rounds: median (min to max)")
-    _print_row('python -c "import paddle"', bare, "s")
-    _print_row("python predict.py examples/7_scan.png", predict, "s")
-    _print_row("ratio", _ratios(predict, bare), "x")
+        usage.append(_time("train.py", "--help"))
+        if number:  # the first round warms the disk cache
+            with tempfile.TemporaryDirectory() as folder:
+                command = ["train.py", "configs/lenet.yaml", "--epochs", "2", "--out", f"{folder}/run"]
+                begun.append(_time_until("^(epoch) ", *command)[0])
+                one, two = _seconds_per_epoch(f"{folder}/run")
+            first.append(one)
+            second.append(two)
+    bare, predict, usage = bare[1:], predict[1:], usage[1:]
+    return [
+        Row('python -c "import paddle"', bare),
+        Row("python predict.py examples/7_scan.png", predict),
+        Row("python train.py --help", usage),
+        Row("start of train.py to its first epoch", begun),
+        Row("its first epoch", first),
+        Row("its second epoch", second),
+        ratio("one prediction by import paddle", bare, predict),
+        ratio("train.py --help by import paddle", bare, usage),
+    ]
 
 
-def measure_window(rounds: int) -> None:
-    """Time draw.py from its start to its window, and from the pen to the prediction; measure its CPU use when idle.
+def measure_pictures(rounds: int) -> list[Row]:
+    """Time predict.py on a folder of pictures of 400x400 pixels, beyond the time for one."""
+    one, many = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        _write_pictures(folder)
+        for _ in range(rounds):
+            one.append(_time("predict.py", f"{folder}/0000.png"))
+            many.append(_time("predict.py", folder))
+    beyond = [a - b for a, b in zip(many, one, strict=True)]
+    return [
+        Row("one picture", one),
+        Row(f"a folder of {PICTURES:,}", many),
+        Row("the folder beyond one picture", beyond),
+    ]
 
-    Raises:
-        InputError: Xvfb or xdotool is not installed.
-        RunError: the window does not answer.
-    """
-    missing = [name for name, path in PROGRAMS.items() if path is None]
-    if missing:
-        raise InputError(f"draw.py's window: not installed: {' '.join(missing)} (apt-get install xvfb xdotool)")
-    shown, idle, answered = [], [], []
-    for _ in range(rounds):
-        with desktop() as screen:
-            process, seconds = screen.start([sys.executable, "draw.py"], cwd=ROOT, stdout=subprocess.DEVNULL)
-            shown.append(seconds)
-            _time_stroke(screen)  # not counted: the network loads
-            answered += [1000 * _time_stroke(screen) for _ in range(STROKES_PER_ROUND)]
-            time.sleep(3)
-            idle.append(100 * _measure_cpu_use(process.pid, seconds=10))
-            process.kill()
-            process.wait()
-    print(f"\ndraw.py, {rounds} rounds: median (min to max)")
-    _print_row("start of the process to its window", shown, "s")
-    _print_row("press of the button to the prediction", answered, "ms")
-    print(f"  {'95th percentile':46}  {statistics.quantiles(answered, n=20)[-1]:6.2f} ms")
-    _print_row("use of one core while nobody draws", idle, "%")
+
+def measure_drawing(rounds: int) -> list[Row]:
+    """Time draw.py from its start to its window, and from the pen to the prediction; measure its CPU use when idle."""
+    shown, answered, idle = measure_window(rounds)
+    return [
+        Row("draw.py, start of the process to its window", shown),
+        Row("draw.py, press of the button to the prediction", answered, "ms"),
+        Row("draw.py, use of one core while nobody draws", idle, "%"),
+    ]
+
+
+PARTS = {
+    "tutorial": (compare_tutorial, "one epoch of the tutorial's recipe"),
+    "fastest": (compare_fastest, "from start to the test accuracy"),
+    "networks": (compare_networks, "one epoch, no augmentation"),
+    "folders": (compare_folders, "LeNet on MNIST from arrays and from folders of PNG files"),
+    "startup": (compare_startup, "from start to the first result"),
+    "pictures": (measure_pictures, "predict.py, from start to end"),
+    "window": (measure_drawing, "draw.py"),
+}
 
 
 def _train(*settings):
     """Run train.py; the numbers of train and val images, and the seconds of the last epoch."""
     with tempfile.TemporaryDirectory() as folder:
         printed = _run("train.py", *settings, "--out", f"{folder}/run")
-        with open(f"{folder}/run/log.csv", newline="") as log:
-            *_, row = csv.DictReader(log)
+        seconds = _seconds_per_epoch(f"{folder}/run")[-1]
     counts = re.search(r"images: (\S+) train, (\S+) val", printed).groups()
-    return [int(count.replace(",", "")) for count in counts], float(row["seconds"])
+    return [int(count.replace(",", "")) for count in counts], seconds
+
+
+def _seconds_per_epoch(run_folder):
+    with open(f"{run_folder}/log.csv", newline="") as log:
+        return [float(row["seconds"]) for row in csv.DictReader(log)]
 
 
 def _write_mnist(folder):
@@ -149,10 +214,43 @@ def _write_mnist(folder):
             cv2.imwrite(f"{folder}/{part}/{label}/{number:05d}.png", image)
 
 
+def _write_subset(folder):
+    """Write a part of MNIST's training images, and the test images, as folder/mnist.npz."""
+    arrays = {}
+    for part, name, count in (("train", "train", SUBSET), ("test", "test", 1_000)):
+        images, labels = load_mnist(part)
+        arrays |= {f"x_{name}": images[:count], f"y_{name}": labels[:count]}
+    np.savez(f"{folder}/mnist.npz", **arrays)
+
+
+def _write_pictures(folder):
+    """Write training images as pictures of dark ink on grayish paper, 400x400 pixels."""
+    images, _ = load_mnist("train")
+    rng = np.random.default_rng(0)
+    for number, image in enumerate(images[:PICTURES]):
+        ink = cv2.resize(image.astype(np.float32), (280, 280), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+        x, y = rng.integers(120, size=2)
+        paper = np.full((400, 400), rng.uniform(200, 250), np.float32)
+        paper[y : y + 280, x : x + 280] -= ink * rng.uniform(0.5, 0.75)
+        cv2.imwrite(f"{folder}/{number:04d}.png", np.clip(paper, 0, 255).astype(np.uint8))
+
+
 def _time(*arguments):
     started = time.perf_counter()
     _run(*arguments)
     return time.perf_counter() - started
+
+
+def _time_until(pattern, *arguments):
+    """Run a Python program to its end; the seconds until a line of its output matched, and the text of group 1."""
+    started, found = time.perf_counter(), None
+    with subprocess.Popen([sys.executable, "-u", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if found is None and (match := re.search(pattern, line)):
+                found = time.perf_counter() - started, match[1]
+    if found is None:
+        raise RunError(f"python {' '.join(arguments)} ended with {process.returncode} and without a result")
+    return found
 
 
 def _run(*arguments):
@@ -162,68 +260,34 @@ def _run(*arguments):
     return done.stdout
 
 
-def _time_stroke(screen):
-    """Put the pen on draw.py's empty canvas; the seconds until the network's input appears."""
-    screen.do("mousemove", 200, 200, "sleep", 0.3)  # until the window is completely drawn
-    blank, started = screen.picture()[INPUT_PANEL], time.perf_counter()
-    screen.do("mousedown", 1)
-    while not (screen.picture()[INPUT_PANEL] != blank).any():
-        if time.perf_counter() - started > 60:
-            raise RunError("draw.py's window does not answer")
-        time.sleep(0.002)
-    seconds = time.perf_counter() - started
-    screen.do("mouseup", 1, "sleep", 0.1, "key", "c")
-    return seconds
-
-
-def _measure_cpu_use(pid, seconds):
-    """The share of one core that a process and its children use."""
-    started, before = time.perf_counter(), _cpu_seconds(pid)
-    time.sleep(seconds)
-    return (_cpu_seconds(pid) - before) / (time.perf_counter() - started)
-
-
-def _cpu_seconds(pid):
-    """The CPU time of a process and its children so far (proc(5))."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    ticks = 0
-    for process in [pid, *children]:
-        ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _ratios(numerators, denominators):
-    return [a / b for a, b in zip(numerators, denominators, strict=True)]
-
-
-def _print_row(name, values, unit):
-    print(f"  {name:46}  {statistics.median(values):6.2f} {unit}  ({min(values):.2f} to {max(values):.2f})")
+def _has_torch():
+    return importlib.util.find_spec("torch") is not None
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="-m benchmarks.speed", description=__doc__)
-    parts = ("all", "training", "folders", "processes", "startup", "window")
-    parser.add_argument("part", nargs="?", choices=parts, default="all")
-    parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="N", help="rounds of each [3]")
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS), default="all")
+    parser.add_argument("--rounds", type=int, choices=range(1, 21), default=5, metavar="N", help="rounds of each [5]")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore", message="No ccache found")  # from the import of Paddle in `versions`
-    names = ", ".join(f"{name} {version}" for name, version in versions().items())
-    print(f"{cpu_name()}, {platform.system()}, {names}")
-    if args.part in ("all", "training"):
-        compare_training(args.rounds)
-    if args.part in ("all", "folders"):
-        compare_folders(args.rounds)
-    if args.part in ("all", "processes"):
-        compare_processes(args.rounds)
-    if args.part in ("all", "startup"):
-        compare_startup(args.rounds * 3)
-    if args.part == "window":
-        measure_window(args.rounds)
-    if args.part == "all":
+    machine = ", ".join([cpu_name(), platform.system(), *(f"{name} {version}" for name, version in versions().items())])
+    print(machine)
+    if not _has_torch():
+        print("PyTorch is left out: it is not installed (pip install -r requirements-bench.txt)", file=sys.stderr)
+    table = ROOT / "outputs" / "speed.csv"
+    for part in PARTS if args.part == "all" else [args.part]:
+        measure, title = PARTS[part]
         try:
-            measure_window(args.rounds)
+            rows = measure(args.rounds)
         except InputError as error:
+            if args.part != "all":
+                raise
             print(f"\nnot measured: {error}")
+            continue
+        results.show(title, rows)
+        results.save(table, part, rows, machine)
+    plots.save(results.draw(results.load(table)), table.with_suffix(".png"))
+    print(f"\n{table}, {table.with_suffix('.png')}")
 
 
 if __name__ == "__main__":
