@@ -4,10 +4,14 @@ Every process has the same weights and trains on its own share of each batch. Al
 """
 
 import itertools
+import os
+import socket
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +20,8 @@ import paddle
 import paddle.distributed as dist
 
 from digits.cli import RunError
+
+_START_SECONDS = 60  # time for the main process to import Paddle
 
 _blocks = itertools.count()  # number of the next block that the main process does first, the same in all processes
 
@@ -28,8 +34,15 @@ def join() -> None:
     """Connect to the other processes that `launch` or `python -m paddle.distributed.launch` has started."""
     if count() > 1:
         cv2.setNumThreads(1)
+        own_threads = _threads()
+        if not is_main():
+            _wait_for_main()
         with redirect_stderr(StringIO()):  # Paddle lists its flags
             _call(dist.init_parallel_env)
+        # Gloo's threads spin while this thread holds a lock that they need. If they preempt it, all wait for
+        # milliseconds; a batch thread does not preempt others.
+        for thread in _threads() - own_threads:
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
 
 
 def rank() -> int:
@@ -127,6 +140,24 @@ def main_first() -> Iterator[None]:
     yield
     if store and is_main():
         store.set(event, b"1")
+
+
+def _wait_for_main():
+    """Wait until the main process listens: Paddle tries to connect at once, and then only after three seconds."""
+    endpoint = os.environ.get("PADDLE_MASTER") or os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")[0]
+    host, _, port = endpoint.rpartition(":")
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+
+
+def _threads():
+    tasks = Path("/proc/self/task")  # Linux
+    return {int(path.name) for path in tasks.iterdir()} if tasks.is_dir() else set()
 
 
 def _call(exchange, *arguments):
