@@ -1,7 +1,7 @@
 """The same networks in PyTorch, trained with the same optimizer and schedule: a baseline for speed.
 
-python -m benchmarks.pytorch speed lenet       seconds for an epoch with validation, for each way to run PyTorch
-python -m benchmarks.pytorch accuracy          trains LeNet as fast as possible to 99%; prints its test accuracy
+python -m benchmarks.pytorch speed lenet    seconds for an epoch with validation, for each way to run PyTorch
+python -m benchmarks.pytorch accuracy       trains LeNet by the recipe of configs/lenet_fast.yaml; its test accuracy
 
 Needs torch (pip install -r requirements-bench.txt). The images are whole arrays in memory, as in train.py.
 """
@@ -12,6 +12,7 @@ if __name__ == "__main__":
     end_on_interrupt()  # before the other imports, which take seconds
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from digits.cli import ArgumentParser, run
+from digits.config import Config, load_config
 from digits.data.mnist import load_mnist
 
+ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = ("default", "channels_last", "fused", "compiled")
-TRAIN_SHARE, VAL_SHARE = 0.84, 0.04  # of the images; the defaults of train.py
 
 
 class LeNet(nn.Sequential):
@@ -60,29 +62,32 @@ NETWORKS = {"lenet": LeNet, "extended": ExtendedLeNet}
 
 
 class Trainer:
-    """Trains with AdamW and a one-cycle learning rate.
+    """Trains with AdamW and a one-cycle learning rate, as a config of train.py says.
 
     Args:
         network: one of `NETWORKS`.
         variant: one of `VARIANTS`: channels-last memory format, the fused optimizer, or `torch.compile`.
+        config: batch size, learning rate, weight decay, label smoothing.
         steps: of the whole training.
-        batch_size, learning_rate, weight_decay: of the recipe; the learning rate at its peak.
     """
 
-    def __init__(self, network, variant, steps, batch_size, learning_rate, weight_decay):
+    def __init__(self, network: nn.Module, variant: str, config: Config, steps: int):
         self.format = torch.channels_last if variant == "channels_last" else torch.contiguous_format
         self.network = network.to(memory_format=self.format)
         self.forward = torch.compile(self.network) if variant == "compiled" else self.network
-        self.batch_size = batch_size
-        settings = {"lr": learning_rate, "weight_decay": weight_decay, "fused": variant == "fused"}
+        self.config = config
+        rate = config.learning_rate
+        settings = {"lr": rate, "weight_decay": config.weight_decay, "fused": variant == "fused"}
         self.optimizer = torch.optim.AdamW(network.parameters(), **settings)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, learning_rate, total_steps=steps)
+        shape = {"pct_start": 0.25, "div_factor": 10, "final_div_factor": 1e9, "cycle_momentum": False}
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rate, total_steps=steps, **shape)
 
     def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
         """Train on uint8 images [N, 28, 28] in an order; the loss is read at each step, as train.py does."""
         self.network.train()
-        for batch in np.array_split(order, range(self.batch_size, len(order), self.batch_size)):
-            loss = F.cross_entropy(self.forward(self._tensor(images[batch])), torch.from_numpy(labels[batch]))
+        for batch in np.array_split(order, range(self.config.batch_size, len(order), self.config.batch_size)):
+            logits, target = self.forward(self._tensor(images[batch])), torch.from_numpy(labels[batch])
+            loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -102,14 +107,14 @@ class Trainer:
         return scaled.contiguous(memory_format=self.format)
 
 
-def time_epoch(name: str, variant: str, batch_size: int, data_dir: str) -> float:
+def time_epoch(name: str, variant: str, data_dir: str) -> float:
     """Return the seconds for the second epoch, with its validation."""
     torch.manual_seed(0)
+    config = load_config(ROOT / "configs" / f"{name}.yaml")
     images, labels = load_mnist("train", data_dir)
-    count = round(TRAIN_SHARE * len(labels))
-    val = np.s_[-round(VAL_SHARE * len(labels)) :]
-    steps = 2 * -(-count // batch_size)
-    trainer = Trainer(NETWORKS[name](), variant, steps, batch_size, 0.004, 0.05)
+    count = round((1 - config.val_fraction - config.calibration_fraction) * len(labels))
+    val = np.s_[-round(config.val_fraction * len(labels)) :]
+    trainer = Trainer(NETWORKS[name](), variant, config, 2 * -(-count // config.batch_size))
     for epoch in range(2):
         started = time.perf_counter()
         trainer.train(images, labels, np.random.default_rng(epoch).permutation(count))
@@ -117,37 +122,33 @@ def time_epoch(name: str, variant: str, batch_size: int, data_dir: str) -> float
     return time.perf_counter() - started
 
 
-def train_to_accuracy(args) -> float:
-    """Train LeNet on all but `args.held_out` training images; return its accuracy on those, or on the test set."""
-    torch.manual_seed(args.seed)
+def train_to_accuracy(variant: str, seed: int) -> float:
+    """Train LeNet by the recipe of configs/lenet_fast.yaml; return the accuracy on the test set."""
+    torch.manual_seed(seed)
+    config = load_config(ROOT / "configs" / "lenet_fast.yaml")
     images, labels = load_mnist("train")
-    order = np.random.default_rng(args.seed).permutation(len(labels))
-    held_out, train = order[: args.held_out], order[args.held_out :]
-    steps = args.epochs * -(-len(train) // args.batch_size)
-    trainer = Trainer(LeNet(), args.variant, steps, args.batch_size, args.learning_rate, args.weight_decay)
-    for epoch in range(args.epochs):
-        trainer.train(images, labels, np.random.default_rng([args.seed, epoch]).permutation(train))
-    return trainer.accuracy(*((images[held_out], labels[held_out]) if args.held_out else load_mnist("test")))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    val, train = np.split(order, [round(config.val_fraction * len(labels))])
+    trainer = Trainer(LeNet(), variant, config, config.epochs * -(-len(train) // config.batch_size))
+    for epoch in range(config.epochs):
+        trainer.train(images, labels, np.random.default_rng([seed, epoch]).permutation(train))
+        trainer.accuracy(images[val], labels[val])
+    return trainer.accuracy(*load_mnist("test"))
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="-m benchmarks.pytorch", description=__doc__)
     parser.add_argument("kind", choices=("speed", "accuracy"))
     parser.add_argument("network", nargs="?", choices=NETWORKS, default="lenet")
-    parser.add_argument("--data-dir", default="", metavar="DIR")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--epochs", type=int, default=3, metavar="N")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N")
-    parser.add_argument("--learning-rate", type=float, default=0.004, metavar="X")
-    parser.add_argument("--weight-decay", type=float, default=0.05, metavar="X")
-    parser.add_argument("--variant", choices=VARIANTS, default="default")
-    parser.add_argument("--held-out", type=int, default=0, metavar="N", help="measure on N training images instead")
+    parser.add_argument("--data-dir", default="", metavar="DIR", help="speed: a dataset in MNIST's formats [MNIST]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="accuracy: the seed [0]")
+    parser.add_argument("--variant", choices=VARIANTS, default="default", help="accuracy: how to run PyTorch [default]")
     args = parser.parse_args(argv)
     if args.kind == "accuracy":
-        print(f"{train_to_accuracy(args):.4f}")
+        print(f"{train_to_accuracy(args.variant, args.seed):.4f}")
         return
     for variant in VARIANTS:
-        print(variant, round(time_epoch(args.network, variant, args.batch_size, args.data_dir), 3), flush=True)
+        print(variant, round(time_epoch(args.network, variant, args.data_dir), 3), flush=True)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from digits.runtime import cpu_name, versions
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ("forms", "non-digits", "rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke", "edges", "cut")
 PICTURES = 2_000
-SUBSET = 12_000  # training images for the extended network: an epoch of all takes PyTorch a minute
+SUBSET = 6_000  # training images for the extended network: an epoch of all takes PyTorch a minute
 
 
 def compare_tutorial(rounds: int) -> list[Row]:
