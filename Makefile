@@ -23,7 +23,7 @@ lint: .venv/installed-dev ## check code and formatting with ruff, as CI does
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-benchmark: .venv/installed ## measure speed against the tutorial's loop and a bare import of Paddle; the window needs xvfb and xdotool
+benchmark: .venv/installed ## measure speed against the tutorial's loop, PyTorch (if installed) and import paddle; the window needs xvfb and xdotool
 	$(PY) -m benchmarks.speed
 
 pictures: .venv/installed ## redraw the pictures in docs/; the one of the window needs xvfb and xdotool

@@ -55,7 +55,7 @@ def compare_tutorial(rounds: int) -> list[Row]:
     return [
         Row("the tutorial's loop, 60,000 + 10,000 images", tutorial),
         Row(f"configs/tutorial.yaml, {counts[0]:,} + {counts[1]:,} images", ours),
-        ratio("configs/tutorial.yaml by the tutorial's loop", tutorial, ours),
+        ratio("configs/tutorial.yaml against the tutorial's loop", tutorial, ours),
     ]
 
 
@@ -76,11 +76,11 @@ def compare_fastest(rounds: int) -> list[Row]:
     rows = [Row("the tutorial's loop, five epochs (95.5%)", tutorial), Row("configs/lenet_fast.yaml", ours)]
     rows += [
         Row("its accuracy", accuracy, "%"),
-        ratio("configs/lenet_fast.yaml by the tutorial's loop", tutorial, ours),
+        ratio("lenet_fast against the tutorial's loop", tutorial, ours),
     ]
     if torch:
         rows += [Row("LeNet in PyTorch", torch), Row("its accuracy, PyTorch", torch_accuracy, "%")]
-        rows.append(ratio("configs/lenet_fast.yaml by PyTorch", torch, ours))
+        rows.append(ratio("lenet_fast against PyTorch", torch, ours))
     return rows
 
 
@@ -101,8 +101,8 @@ def compare_networks(rounds: int) -> list[Row]:
                 auto.append(_train(*settings, "--processes", "auto")[1])
             rows += [Row(f"{name}, PyTorch's best of four ways", torch)] if torch else []
             rows += [Row(f"{name}, one process", one), Row(f"{name}, one process per core", auto)]
-            rows.append(ratio(f"{name}, one process per core by one", one, auto))
-            rows += [ratio(f"{name}, one process per core by PyTorch", torch, auto)] if torch else []
+            rows.append(ratio(f"{name}, one process per core against one process", one, auto))
+            rows += [ratio(f"{name}, one process per core against PyTorch", torch, auto)] if torch else []
     return rows
 
 
@@ -123,7 +123,7 @@ def compare_folders(rounds: int) -> list[Row]:
         Row("lenet, 60,000 images from PNG files", epochs["folders"]),
         Row("two epochs from start to report, arrays", runs["arrays"]),
         Row("two epochs from start to report, PNG files", runs["folders"]),
-        ratio("PNG files by arrays", epochs["arrays"], epochs["folders"]),
+        ratio("PNG files against arrays", epochs["arrays"], epochs["folders"]),
     ]
 
 
@@ -149,8 +149,8 @@ def compare_startup(rounds: int) -> list[Row]:
         Row("start of train.py to its first epoch", begun),
         Row("its first epoch", first),
         Row("its second epoch", second),
-        ratio("one prediction by import paddle", bare, predict),
-        ratio("train.py --help by import paddle", bare, usage),
+        ratio("one prediction against import paddle", bare, predict),
+        ratio("train.py --help against import paddle", bare, usage),
     ]
 
 
@@ -244,7 +244,8 @@ def _time(*arguments):
 def _time_until(pattern, *arguments):
     """Run a Python program to its end; the seconds until a line of its output matched, and the text of group 1."""
     started, found = time.perf_counter(), None
-    with subprocess.Popen([sys.executable, "-u", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([sys.executable, "-u", *arguments], cwd=ROOT, **streams) as process:
         for line in process.stdout:
             if found is None and (match := re.search(pattern, line)):
                 found = time.perf_counter() - started, match[1]
