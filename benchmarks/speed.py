@@ -66,7 +66,8 @@ def compare_fastest(rounds: int) -> list[Row]:
     for seed in range(rounds):
         tutorial.append(5 * float(_run("-m", "benchmarks.tutorial").splitlines()[-1]))
         if _has_torch():
-            seconds, found = _time_until(r"^(0\.\d+)$", "-m", "benchmarks.pytorch", "accuracy", *best, "--seed", str(seed))
+            command = ["-m", "benchmarks.pytorch", "accuracy", *best, "--seed", str(seed)]
+            seconds, found = _time_until(r"^(0\.\d+)$", *command)
             torch.append(seconds)
             torch_accuracy.append(100 * float(found))
         with tempfile.TemporaryDirectory() as folder:
