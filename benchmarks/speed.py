@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import csv
 import importlib.util
+import os
 import platform
 import re
 import subprocess
@@ -39,6 +40,7 @@ from digits.data.mnist import load_mnist
 from digits.evaluation import plots
 from digits.runtime import cpu_name, versions
 
+ENVIRONMENT = dict(os.environ)  # without OMP_NUM_THREADS=1, which the import of Paddle adds: PyTorch would obey it
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ("forms", "non-digits", "rotation", "scale", "aspect", "shear", "shift", "elastic", "stroke", "edges", "cut")
 PICTURES = 2_000
@@ -246,7 +248,7 @@ def _time(*arguments):
 def _time_until(pattern, *arguments):
     """Run a Python program to its end; the seconds until a line of its output matched, and the text of group 1."""
     started, found = time.perf_counter(), None
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "env": ENVIRONMENT}
     with subprocess.Popen([sys.executable, "-u", *arguments], cwd=ROOT, **streams) as process:
         for line in process.stdout:
             if found is None and (match := re.search(pattern, line)):
@@ -257,7 +259,7 @@ def _time_until(pattern, *arguments):
 
 
 def _run(*arguments):
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     if done.returncode:
         raise RunError(f"python {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()[-200:]}")
     return done.stdout
