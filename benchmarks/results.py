@@ -5,7 +5,9 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from digits.files import csv_file, output_file, write_csv
+from matplotlib.figure import Figure
+
+from digits.files import output_file, write_csv
 
 COLUMNS = ("part", "row", "unit", "rounds", "median", "min", "max", "machine")
 _RATIO = "x"  # unit of the rows that the chart shows
@@ -19,6 +21,11 @@ class Row:
     values: list[float]
     unit: str = "s"
 
+    @property
+    def spread(self) -> tuple[float, float, float]:
+        """Median, smallest and largest value."""
+        return statistics.median(self.values), min(self.values), max(self.values)
+
 
 def ratio(name: str, baseline: list[float], ours: list[float]) -> Row:
     """Return how many times as long the baseline takes, round by round."""
@@ -30,7 +37,7 @@ def show(title: str, rows: list[Row]) -> None:
     width = max(len(row.name) for row in rows)
     print(f"\n{title}, {len(rows[0].values)} rounds: median (min to max)")
     for row in rows:
-        low, middle, high = min(row.values), statistics.median(row.values), max(row.values)
+        middle, low, high = row.spread
         print(f"  {row.name:{width}}  {middle:7.2f} {row.unit:2}  ({low:.2f} to {high:.2f})", flush=True)
 
 
@@ -38,11 +45,10 @@ def save(path: Path, part: str, rows: list[Row], machine: str) -> None:
     """Write the rows of a part to a CSV file, in place of those that an earlier run has left there."""
     others = [row for row in load(path) if row["part"] != part] if path.exists() else []
     for row in rows:
-        spread = (statistics.median(row.values), min(row.values), max(row.values))
-        figures = (f"{value:.4g}" for value in spread)
+        figures = (f"{value:.4g}" for value in row.spread)
         values = (part, row.name, row.unit, len(row.values), *figures, machine)
         others.append(dict(zip(COLUMNS, values, strict=True)))
-    write_csv(csv_file(output_file(path)), COLUMNS, others)
+    write_csv(output_file(path), COLUMNS, others)
 
 
 def load(path: Path) -> list[dict[str, str]]:
@@ -51,11 +57,14 @@ def load(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def draw(rows: list[dict[str, str]]):
-    """Draw how many times as fast as its baseline each comparison is: bars from 1, lines for the spread."""
-    from matplotlib.figure import Figure
+def draw(rows: list[dict[str, str]]) -> Figure | None:
+    """Draw how many times as fast as its baseline each comparison is: bars from 1, lines for the spread.
 
+    None if no row is a comparison.
+    """
     rows = [row for row in rows if row["unit"] == _RATIO][::-1]
+    if not rows:
+        return None
     median, low, high = ([float(row[name]) for row in rows] for name in ("median", "min", "max"))
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.1), layout="constrained")
     axes = figure.subplots()

@@ -29,14 +29,11 @@ import time
 import warnings
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from benchmarks import results
+from benchmarks.inputs import write_class_folders, write_pictures, write_subset
 from benchmarks.results import Row, ratio
 from benchmarks.window import measure_window
 from digits.cli import ArgumentParser, InputError, RunError, run
-from digits.data.mnist import load_mnist
 from digits.evaluation import plots
 from digits.runtime import cpu_name, versions
 
@@ -92,7 +89,7 @@ def compare_networks(rounds: int) -> list[Row]:
     """Time the second epoch, without synthetic images and augmentation: PyTorch's best, one process, one per core."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        _write_subset(folder)
+        write_subset(Path(folder), SUBSET, 1_000)
         for name, data in (("lenet", []), ("extended", ["--data-dir", folder])):
             settings = [f"configs/{name}.yaml", "--epochs", "2", "--ema-decay=0", *data]
             settings += [f"--{amount}=0" for amount in PLAIN]
@@ -115,7 +112,7 @@ def compare_folders(rounds: int) -> list[Row]:
     settings = ["configs/lenet.yaml", "--epochs", "2", "--forms", "0", "--non-digits", "0"]
     epochs, runs = {"arrays": [], "folders": []}, {"arrays": [], "folders": []}
     with tempfile.TemporaryDirectory() as folder:
-        _write_mnist(folder)
+        write_class_folders(Path(folder))
         for _ in range(rounds):
             for name, data in (("arrays", []), ("folders", ["--data-dir", folder])):
                 started = time.perf_counter()
@@ -162,7 +159,7 @@ def measure_pictures(rounds: int) -> list[Row]:
     """Time predict.py on a folder of pictures of 400x400 pixels, beyond the time for one."""
     one, many = [], []
     with tempfile.TemporaryDirectory() as folder:
-        _write_pictures(folder)
+        write_pictures(Path(folder), PICTURES)
         for _ in range(rounds):
             one.append(_time("predict.py", f"{folder}/0000.png"))
             many.append(_time("predict.py", folder))
@@ -207,36 +204,6 @@ def _train(*settings):
 def _seconds_per_epoch(run_folder):
     with open(f"{run_folder}/log.csv", newline="") as log:
         return [float(row["seconds"]) for row in csv.DictReader(log)]
-
-
-def _write_mnist(folder):
-    """Write MNIST as PNG files into folder/train/<digit> and folder/test/<digit>."""
-    for part in ("train", "test"):
-        for digit in range(10):
-            Path(folder, part, str(digit)).mkdir(parents=True)
-        for number, (image, label) in enumerate(zip(*load_mnist(part), strict=True)):
-            cv2.imwrite(f"{folder}/{part}/{label}/{number:05d}.png", image)
-
-
-def _write_subset(folder):
-    """Write a part of MNIST's training images, and the test images, as folder/mnist.npz."""
-    arrays = {}
-    for part, name, count in (("train", "train", SUBSET), ("test", "test", 1_000)):
-        images, labels = load_mnist(part)
-        arrays |= {f"x_{name}": images[:count], f"y_{name}": labels[:count]}
-    np.savez(f"{folder}/mnist.npz", **arrays)
-
-
-def _write_pictures(folder):
-    """Write training images as pictures of dark ink on grayish paper, 400x400 pixels."""
-    images, _ = load_mnist("train")
-    rng = np.random.default_rng(0)
-    for number, image in enumerate(images[:PICTURES]):
-        ink = cv2.resize(image.astype(np.float32), (280, 280), interpolation=cv2.INTER_CUBIC).clip(0, 255)
-        x, y = rng.integers(120, size=2)
-        paper = np.full((400, 400), rng.uniform(200, 250), np.float32)
-        paper[y : y + 280, x : x + 280] -= ink * rng.uniform(0.5, 0.75)
-        cv2.imwrite(f"{folder}/{number:04d}.png", np.clip(paper, 0, 255).astype(np.uint8))
 
 
 def _time(*arguments):
@@ -291,8 +258,10 @@ def main(argv: list[str] | None = None) -> None:
             continue
         results.show(title, rows)
         results.save(table, part, rows, machine)
-    plots.save(results.draw(results.load(table)), table.with_suffix(".png"))
-    print(f"\n{table}, {table.with_suffix('.png')}")
+    print(f"\n{table}")
+    if chart := results.draw(results.load(table)):
+        plots.save(chart, table.with_suffix(".png"))
+        print(table.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ def test_the_chart_has_a_bar_per_ratio(tmp_path):
     assert [bar.get_x() + bar.get_width() for bar in axes.patches] == pytest.approx([0.5, 4])
 
 
+def test_without_a_comparison_there_is_no_chart(tmp_path):
+    results.save(tmp_path / "speed.csv", "window", [Row("idle", [0.5], "%")], "")
+    assert results.draw(results.load(tmp_path / "speed.csv")) is None
+
+
 def test_a_table_shows_median_and_spread(capsys):
     results.show("title", [Row("name", [3.0, 1.0, 2.5])])
     assert capsys.readouterr().out == "\ntitle, 3 rounds: median (min to max)\n  name     2.50 s   (1.00 to 3.00)\n"

@@ -15,6 +15,7 @@ from conftest import ROOT, assert_one_line_error, assert_same, call, script, sta
 
 import train
 from digits.cli import InputError
+from digits.config import load_config
 from digits.networks.checkpoint import load_checkpoint, read_state
 from digits.runtime import available_cores
 from digits.training.launch import _count_processes, _find_config
@@ -95,6 +96,12 @@ def test_ctrl_c_ends_all_processes_and_says_how_to_resume(small_data, tmp_path):
     run = start("--data-dir", small_data, *SMALL, "--epochs", 200, "--processes", 2, "--out", "run", cwd=tmp_path)
     wait_for_epoch(run, 1)
     ranks = ranks_of(run)
+    for rank in ranks:  # gloo's threads do not preempt the main thread
+        policies = {
+            int(task.name): os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{rank}/task").iterdir()
+        }
+        assert policies.pop(rank) == os.SCHED_OTHER
+        assert os.SCHED_BATCH in policies.values()
     run.send_signal(signal.SIGINT)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
@@ -173,6 +180,8 @@ def test_a_resume_takes_the_number_of_processes_of_the_run_if_there_are_as_many_
     assert count_processes("--resume", "--out", small_run) == 1
     assert count_processes("--resume", "--out", two_processes[0]) == min(available_cores(), 2)
     assert count_processes("--resume", "--out", two_processes[0], "--processes", 1) == 1
+    args, overrides = parse("", [str(ROOT / "configs" / "mlp.yaml")])  # auto trains it in one process
+    assert _count_processes(args, load_config(args.config, overrides), before=available_cores()) == available_cores()
 
 
 def test_a_wrong_number_of_processes_is_a_one_line_error():

@@ -1,12 +1,12 @@
 """The accuracy of the recipes in configs/, on all of MNIST and on photos drawn from it."""
 
-import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, call, script
 from photos import write_photos
 
 import train
+from benchmarks.inputs import write_class_folders
 from digits.data.mnist import load_mnist
 from digits.networks.checkpoint import load_checkpoint
 
@@ -61,12 +61,7 @@ def test_the_tutorials_recipe_reaches_the_accuracy_of_the_tutorial(tmp_path):
 
 @pytest.mark.slow
 def test_mnist_as_folders_of_png_trains_as_well_as_the_arrays(tmp_path):
-    for part in ("train", "test"):
-        images, labels = load_mnist(part)
-        for digit in "0123456789":
-            (tmp_path / "png" / part / digit).mkdir(parents=True)
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            cv2.imwrite(str(tmp_path / "png" / part / str(label) / f"{number:05d}.png"), image)
+    write_class_folders(tmp_path / "png")
     settings = [CONFIGS / "lenet.yaml", "--epochs", 4, "--forms", 0, "--non-digits", 0]
     arrays = train_into(tmp_path / "arrays", *settings)["accuracy"]
     folders = train_into(tmp_path / "folders", *settings, "--data-dir", tmp_path / "png")["accuracy"]

@@ -130,6 +130,12 @@ def test_several_seeds_give_one_run_each_and_mean_and_standard_deviation(tmp_pat
     assert "run: runs/3" not in again.stdout  # complete, and kept
     assert again.stdout.splitlines()[-6:] == first.stdout.splitlines()[-6:]
 
+    (tmp_path / "runs" / "3" / "curves.png").unlink()  # as if the run had been killed before it drew them
+    again = call(train.main, *arguments, cwd=tmp_path)
+    assert "run: runs/3" in again.stdout
+    assert (tmp_path / "runs" / "3" / "curves.png").exists()
+    assert again.stdout.splitlines()[-6:] == first.stdout.splitlines()[-6:]
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -67,10 +67,12 @@ def _count_processes(args, config: Config, before: int | None = None) -> int:
             raise InputError(f"--processes {count}: batch_size is {config.batch_size}; at most one process per image")
         return count
     has_gpu = args.device == "gpu" or (args.device == "auto" and Path("/dev/nvidiactl").exists())
-    if is_one or has_gpu or config.model not in _NETWORKS:
+    if is_one or has_gpu:
         return 1
     if before and before <= available_cores():
         return before
+    if config.model not in _NETWORKS:
+        return 1
     return max(1, min(available_cores(), config.batch_size // _MIN_IMAGES))
 
 

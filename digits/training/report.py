@@ -17,7 +17,7 @@ from digits.networks.checkpoint import load_checkpoint, save_meta
 from digits.networks.registry import count_parameters, load_network, predict_logits
 from digits.text import percent
 from digits.training.history import kept_epoch, overfit_epoch
-from digits.training.run_folder import MEANINGS_FILE, Run
+from digits.training.run_folder import CURVES, MEANINGS_FILE, Run
 
 
 def announce(run: Run, network: paddle.nn.Layer) -> None:
@@ -41,7 +41,7 @@ def report_run(run: Run, data: Dataset, history: list[dict]) -> None:
     report_test(config, data, out, run.limit)
     overfit = overfit_epoch(history, config.patience)
     curves = plots.curves(history, kept_epoch(history, config.keep), str(out), overfit, config.loss)
-    plots.save(curves, out / "curves.png")
+    plots.save(curves, out / CURVES)
     if run.limit is None:
         write_meanings(out)
 

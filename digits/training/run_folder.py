@@ -24,6 +24,7 @@ from digits.training.checkpointer import load_history
 RUNS = Path("checkpoints")
 FILES = "files.json"  # lists the image files of each split
 HEAD = "head"  # subfolder in which a transfer-learning run saves the training of its head
+CURVES = "curves.png"  # the metrics of each epoch, drawn
 EXAMPLE = "examples/7_scan.png"
 MEANINGS_FILE = Path("outputs") / "data.json"  # explains the calibration of the newest run
 
@@ -52,8 +53,8 @@ class Run:
 
     @property
     def has_report(self) -> bool:
-        """Whether the run is complete."""
-        return self.out is not None and has_report(self.out)
+        """Whether the run is complete, with its curves, which are drawn last."""
+        return self.out is not None and has_report(self.out) and (self.out / CURVES).exists()
 
     @property
     def predict_command(self) -> str:
