@@ -134,7 +134,7 @@ def evaluate_inputs(classifier, args) -> None:
 
 def as_rows(names: list[str], readings: list[Reading], labels: list[str]) -> list[dict]:
     return [
-        vars(reading) | {"path": name, "truth": label, "right": reading.label == label}
+        reading.as_row() | {"path": name, "truth": label, "right": reading.label == label}
         for name, reading, label in zip(names, readings, labels, strict=True)
     ]
 

@@ -24,14 +24,14 @@ from digits.cli import ArgumentParser, InputError, run
 from digits.data.pictures import find_images
 from digits.data.workers import map_in_workers
 from digits.evaluation.metrics import softmax
-from digits.evaluation.reading import LOW_CONFIDENCE, Reading
+from digits.evaluation.reading import Reading
 from digits.files import csv_file, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
 from digits.text import columns, pad
 
-COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason")
+COLUMNS = ("path", "label", "confidence", "trusted", "error", "reason", "candidates")
 BOX = ("x", "y", "width", "height")
-MANY_COLUMNS = (*COLUMNS, "line", *BOX)
+MANY_COLUMNS = (*COLUMNS[:-1], "line", *BOX, COLUMNS[-1])
 BATCH_SIZE = 256
 MAX_PATH_WIDTH = 80  # columns of the paths; a longer path pushes its prediction to the right
 
@@ -57,7 +57,7 @@ def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
     batches = iter(lambda: list(islice(loaded, BATCH_SIZE)), [])
     readings = [reading for batch in batches for reading in predict(classifier, batch)]
     if args.csv:
-        write_csv(args.csv, COLUMNS, map(vars, readings))
+        write_csv(args.csv, COLUMNS, map(Reading.as_row, readings))
     if args.json:
         print(json.dumps([as_json(reading, COLUMNS, classifier.classes) for reading in readings], indent=2))
     elif len(readings) == 1:
@@ -79,7 +79,9 @@ def predict_many(classifier, paths: list[Path], args) -> list[Reading]:
     readings = [reading for page in pages for reading in page]
     if args.csv:
         boxes = (dict(zip(BOX, reading.box or [None] * 4, strict=True)) for reading in readings)
-        write_csv(args.csv, MANY_COLUMNS, [vars(reading) | box for reading, box in zip(readings, boxes, strict=True)])
+        write_csv(
+            args.csv, MANY_COLUMNS, [reading.as_row() | box for reading, box in zip(readings, boxes, strict=True)]
+        )
     if args.json:
         print(json.dumps([page_as_json(page, classifier.classes) for page in pages], indent=2))
     else:
@@ -103,7 +105,7 @@ def mark(reading: Reading) -> str:
     """`7`, a doubtful `7?`, or `-` for a figure that is not a digit."""
     if not reading.is_answer:
         return "-"
-    return reading.label + ("?" if reading.reason == LOW_CONFIDENCE else "")
+    return reading.label + ("?" if reading.reason else "")
 
 
 def as_json(reading: Reading, names: tuple[str, ...], classes: list[str]) -> dict:
@@ -112,7 +114,7 @@ def as_json(reading: Reading, names: tuple[str, ...], classes: list[str]) -> dic
 
 
 def page_as_json(page: list[Reading], classes: list[str]) -> dict:
-    names = ("box", "line", "label", "confidence", "probs", "trusted", "reason")
+    names = ("box", "line", "label", "confidence", "probs", "trusted", "reason", "candidates")
     figures = [as_json(reading, names, classes) for reading in page if reading.label is not None]
     return {"path": page[0].path, "error": page[0].error, "figures": figures}
 
@@ -143,7 +145,7 @@ def parse(argv: list[str] | None):
     add("paths", nargs="+", type=user_path, metavar="PATH", help="pictures, folders to search, or - for standard input")
     add("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
     add("--device", choices=DEVICES, default="auto", help="where to compute [auto: a GPU if Paddle can use one]")
-    columns = f"{','.join(COLUMNS)}; with --many also {','.join(MANY_COLUMNS[len(COLUMNS) :])}"
+    columns = f"{','.join(COLUMNS)}; with --many also line,{','.join(BOX)}"
     add("--csv", type=csv_file, metavar="FILE", help=f"write the columns {columns}")
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
     add("--many", action="store_true", help="read every digit in a picture, line by line")

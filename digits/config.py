@@ -124,6 +124,7 @@ class Config:
     trusted_level: float = _setting(
         0.95, "trust: share of right predictions in the interval of trusted_threshold", low=0.5, high=0.9999
     )
+    candidates_level: float = _setting(0.95, "trust: how often candidates include the truth", low=0.5, high=0.9999)
 
     # Augmentation, by random amounts
     rotation: float = _setting(0.0, "augmentation: largest rotation, degrees", low=0.0, high=180.0)
@@ -134,9 +135,12 @@ class Config:
     elastic: float = _setting(0.0, "augmentation: largest shift of a knot of a smooth field, pixels", low=0.0, high=8.0)
     flip: float = _setting(0.0, "augmentation: probability of a mirror image", low=0.0, high=1.0)
     fill: int = _setting(0, "augmentation: gray level of pixels that move in from outside", low=0, high=255)
+    square: float = _setting(0.0, "augmentation: probability of stretching the ink to a square", low=0.0, high=1.0)
+    hollow: float = _setting(0.0, "augmentation: probability of outlines instead of strokes", low=0.0, high=1.0)
     stroke: float = _setting(0.0, "augmentation: largest change of stroke width, pixels", low=0.0, high=2.0)
     edges: float = _setting(0.0, "augmentation: largest change of edge sharpness, softer or harder", low=0.0, high=1.0)
     cut: float = _setting(0.0, "augmentation: largest crop of one side of the digit, pixels", low=0.0, high=10.0)
+    gap: float = _setting(0.0, "augmentation: probability of a gap in the strokes", low=0.0, high=1.0)
 
     # Reproducibility
     seed: int = _setting(0, "seed of the split, the weights, the order and the augmentation", low=0, high=2**31 - 1)

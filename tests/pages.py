@@ -39,8 +39,13 @@ class Page:
     boxes: list[tuple[float, float, float, float]]
 
 
-def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, pen: str, lines: str) -> Page:
-    """Draw ten digits, uint8 [10, 28, 28], in rows on a sheet and photograph it."""
+def draw_page(
+    rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, pen: str, lines: str, pairs: int = 0
+) -> Page:
+    """Draw ten digits, uint8 [10, 28, 28], in rows on a sheet and photograph it.
+
+    In `pairs` of the rows, the first two digits touch.
+    """
     cover = np.zeros((_HEIGHT, _WIDTH), np.float32)
     size = rng.uniform(62, 92)
     width, colors, opacity, grain = PENS[pen]
@@ -48,14 +53,17 @@ def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, 
     counts = _ROWS[rng.integers(len(_ROWS))]
     top, row_height = 150 + rng.uniform(0, 50), min(1.9 * size, 680 / len(counts))
     remaining = iter(images)
+    touching = set(rng.permutation(len(counts))[:pairs].tolist())
     for row, count in enumerate(counts):
         step = min(size * rng.uniform(1.25, 1.7), 540 / count)
         x = 130 + rng.uniform(0, max(1, 540 - count * step))
-        for _ in range(count):
+        for place in range(count):
             glyph = _redraw(next(remaining), size * rng.uniform(0.85, 1.1), rng.uniform(*width) * size)
             h, w = glyph.shape
             left = int(x + (step - w) / 2)
             upper = int(top + row * row_height + rng.uniform(-0.06, 0.06) * size)
+            if place == 1 and row in touching:
+                left = _touch(cover, glyph, boxes[-1], upper)
             part = cover[upper : upper + h, left : left + w]
             np.maximum(part, glyph, out=part)
             ink = cv2.boundingRect((glyph > 0.3).astype(np.uint8))
@@ -73,7 +81,7 @@ def draw_page(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray, 
 
 
 def draw_pages(
-    count: int, mnist: tuple[np.ndarray, np.ndarray], seed: int = 0, pens=tuple(PENS)
+    count: int, mnist: tuple[np.ndarray, np.ndarray], seed: int = 0, pens=tuple(PENS), pairs: int = 0
 ) -> list[tuple[str, Page]]:
     """Draw `count` pages with each pen, on plain, ruled and squared paper in turn.
 
@@ -85,8 +93,22 @@ def draw_pages(
     for number in range(count):
         for pen in pens:
             chosen = _choose(rng, mnist[0], 10)
-            pages.append((pen, draw_page(rng, mnist[0][chosen], mnist[1][chosen], pen, LINES[number % len(LINES)])))
+            pages.append(
+                (pen, draw_page(rng, mnist[0][chosen], mnist[1][chosen], pen, LINES[number % len(LINES)], pairs))
+            )
     return pages
+
+
+def _touch(cover, glyph, box, upper):
+    """Find the left of a glyph at which it just touches the ink in a box: one pixel of overlap, pushed two farther."""
+    x, _, width, _ = box
+    rows = slice(upper, upper + len(glyph))
+    ink = glyph > 0.3
+    for left in range(x + width, x, -1):
+        under = cover[rows, left : left + ink.shape[1]] > 0.3
+        if (under & ink).any():
+            return left - 2
+    return x + width - int(ink.any(0).argmax())
 
 
 def _choose(rng, images, count):

@@ -1,5 +1,6 @@
 """Augmentation: each amount has the stated effect, and the caller's generator decides everything."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -154,3 +155,39 @@ def test_cut_clears_up_to_its_amount_at_one_side_of_at_most_half_the_images():
     assert 0.5 < ((heights == 12) & (widths == 12)).mean() < 0.65
     for side in (cut[:, 8].max(1), cut[:, 19].max(1), cut[:, :, 8].max(1), cut[:, :, 19].max(1)):
         assert 0.07 < (side == 0).mean() < 0.15
+
+
+def box(image):
+    return cv2.boundingRect((image > 100).astype(np.uint8))[2:]
+
+
+def test_square_stretches_the_ink_to_a_square():
+    bar = np.zeros((1, 28, 28), np.uint8)
+    bar[0, 4:24, 9:19] = 255  # 10 wide, 20 high
+    widths, heights = np.array([box(image) for image in augmented(bar, 20, square=1)]).T
+    np.testing.assert_allclose(widths, 20, atol=1)
+    np.testing.assert_allclose(heights, 20, atol=1)
+    chosen = [box(image) == (10, 20) for image in augmented(bar, 400, square=0.3)]
+    assert np.mean(chosen) == pytest.approx(0.7, abs=0.07)
+
+
+def test_a_one_is_widened_but_does_not_become_a_block():
+    bar = np.zeros((1, 28, 28), np.uint8)
+    bar[0, 4:24, 13:15] = 255
+    assert {box(image)[0] for image in augmented(bar, 20, square=1)} <= {4, 5, 6}
+
+
+def test_hollow_keeps_the_outline_alone():
+    bar = np.zeros((1, 28, 28), np.uint8)
+    bar[0, 8:20, 8:20] = 255
+    for image in augmented(bar, 20, hollow=1):
+        assert image[11:17, 11:17].max() == 0
+        assert image[14, 7] == 255  # just outside the edge
+    kept = [np.array_equal(image, bar[0]) for image in augmented(bar, 400, hollow=0.3)]
+    assert np.mean(kept) == pytest.approx(0.7, abs=0.07)
+
+
+def test_a_gap_cuts_most_strokes_through():
+    ring = cv2.circle(np.zeros((28, 28), np.uint8), (14, 14), 8, 255, 2)
+    pieces = [cv2.connectedComponents((image > 100).astype(np.uint8))[0] - 1 for image in augmented(ring[None], gap=1)]
+    assert np.mean(np.equal(pieces, 2)) > 0.8

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from digits.cli import InputError
 from digits.evaluation.calibration import (
@@ -262,3 +262,36 @@ def test_only_the_thresholds_depend_on_the_labels_of_the_calibration_images(part
     other = calibrate(parts[0], (logits, np.roll(labels, 1)))
     for name in ("temperature", "digit_level"):
         assert found[name] == other[name]
+
+
+# Candidates
+
+
+def test_the_candidates_of_doubtful_predictions_include_the_right_class_as_often_as_promised(parts):
+    trust = load(calibrate(parts[0], parts[1], max_error=0.05, candidates_level=0.9))
+    logits, labels = parts[2]
+    sets, doubtful = trust.is_candidate(logits), trust.in_classes(logits) & ~trust.accepts(logits)
+    covered = sets[doubtful, labels[doubtful]]
+    low, high = binom.interval(0.999, len(covered), 0.9)
+    assert low <= covered.sum() <= high
+    assert 1 < sets[doubtful].sum(1).mean() < 6
+    assert (sets[np.arange(len(labels)), logits.argmax(1)] == trust.in_classes(logits)).all()
+
+
+def test_an_accepted_prediction_has_one_candidate_and_an_image_of_no_class_has_none(parts, found):
+    trust, logits = load(found), parts[2][0]
+    sets = trust.is_candidate(logits)
+    assert (sets[trust.accepts(logits)].sum(1) == 1).all()
+    assert not sets[~trust.in_classes(logits)].any()
+
+
+def test_a_calibration_made_before_candidates_were_names_the_label_alone(parts, found):
+    old = {name: value for name, value in found.items() if name != "candidate_threshold"}
+    check_description(Path("best.json"), {"model": {"name": "lenet"}, "classes": ["7"], "calibration": old})
+    trust, logits = load(old), parts[2][0]
+    assert (trust.is_candidate(logits).sum(1) == trust.in_classes(logits)).all()
+
+
+def test_the_score_of_a_digit_is_the_log_sum_exp_of_its_logits(found):
+    logits = np.array([[0.0, 0.0], [1000.0, 0.0]], np.float32)
+    np.testing.assert_allclose(load(found).digit_scores(logits), [np.log(2), 1000])

@@ -1,6 +1,7 @@
 """draw.py without its window: the words it prints, the picture it shows, the files it saves, its errors."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -37,6 +38,11 @@ def digit(label, confidence=0.998, reason=None, line=0, calibrated=True):
         ([digit("7", 0.41, NOT_A_DIGIT)], "not a digit (the nearest is 7, 41.0%)"),
         ([digit("7", 0.41, SEVERAL_DIGITS)], "several digits (the nearest is 7, 41.0%)"),
         ([digit("4"), digit("2", 0.991)], "'42' (99.1% sure)"),
+        ([replace(digit("4", 0.5, LOW_CONFIDENCE), candidates=("4", "9"))], "'4' (50.0% sure: 4 or 9)"),
+        (
+            [digit("2"), replace(digit("4", 0.5, LOW_CONFIDENCE), candidates=("4", "9", "7"))],
+            "'24' (50.0% sure: digit 2 is 4, 9 or 7)",
+        ),
         ([digit("4", 0.5, LOW_CONFIDENCE), digit("2")], "'42' (50.0% sure: low confidence)"),
         (
             [digit("4", 0.5), digit("2", 0.9, NOT_A_DIGIT)],

@@ -10,6 +10,7 @@ from conftest import ROOT, call
 from sklearn.metrics import roc_auc_score
 
 import train
+from benchmarks.handwriting import draw_strokes
 from digits.config import DIGIT_SHAPE
 from digits.data.image_files import load_labeled
 from digits.data.mnist import CLASSES
@@ -20,23 +21,8 @@ from digits.imaging.mnist_format import to_mnist
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 
 DATA = ROOT.parent / "shared" / "data"
-SIDE = 400  # side of the square that pen strokes are drawn on, in pixels
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the handwriting is not shipped")
-
-
-def draw(strokes, rng):
-    """Draw pen strokes, points [K, 2] each, as in the drawing window: uint8 [400, 400], random size, place and pen."""
-    points = np.concatenate([np.array(stroke, float) for stroke in strokes])
-    low, high = points.min(0), points.max(0)
-    size = rng.uniform(0.3, 0.8)
-    scale = SIDE * size / max((high - low).max(), 1)
-    place = SIDE / 2 + rng.uniform(-0.4, 0.4, 2) * SIDE * (1 - size) - scale * (low + high) / 2
-    image, pen = np.zeros((SIDE, SIDE), np.uint8), int(rng.integers(10, 29))
-    for stroke in strokes:
-        path = np.rint(scale * np.array(stroke, float) + place).astype(np.int32)
-        cv2.polylines(image, [path], False, 255, pen, cv2.LINE_AA)
-    return image
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +42,7 @@ def readings(classifier, pen_strokes):
     """The labels of each source, and the reading of each digit."""
     rng = np.random.default_rng(0)
     chosen = [pen_strokes[index] for index in rng.permutation(len(pen_strokes))[:2000]]
-    images = [to_mnist(draw(digit["strokes"], rng)) for digit in chosen]
+    images = [to_mnist(draw_strokes(digit["strokes"], rng)) for digit in chosen]
     sets = {"pen strokes": ([digit["label"] for digit in chosen], images)}
     for name in ("digit_images", "drawn28"):
         _, images, labels = load_labeled(DATA / name, list(CLASSES), DIGIT_SHAPE)
@@ -121,7 +107,7 @@ def fine_tuned(pen_strokes, tmp_path_factory):
             counts[label] += 1
             folder = tmp_path / str(writer) / part / label
             folder.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / f"{counts[label]:03d}.png"), draw(digits[index]["strokes"], rng))
+            cv2.imwrite(str(folder / f"{counts[label]:03d}.png"), draw_strokes(digits[index]["strokes"], rng))
         mine, others, run = (tmp_path / str(writer) / name for name in ("mine", "others", "run"))
         arguments = ("configs/extended.yaml", "--fine-tune", SHIPPED, "--extra", mine, "--out", run, "--seed", 0)
         done = call(train.main, *arguments)

@@ -5,10 +5,12 @@ import pytest
 from sklearn import metrics as sklearn
 
 from digits.evaluation.metrics import (
+    auroc,
     confusion_matrix,
     cross_entropy,
     format_report,
     mean_squared_error,
+    oscr,
     score,
     softmax,
     summarize,
@@ -81,3 +83,14 @@ def test_the_report_is_aligned_and_counts_the_mistakes():
     lines = format_report(summarize(np.array([[990, 10], [0, 1000]])), ["cat", "dog"]).splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
     assert lines[-1] == "accuracy 99.50%: 10 of 2,000 images wrong"
+
+
+def test_auroc_agrees_with_scikit_learn_and_oscr_counts_only_correct_images():
+    rng = np.random.default_rng(0)
+    known, unknown = rng.normal(1, 1, 300).round(1), rng.normal(0, 1, 200).round(1)  # with ties
+    expected = sklearn.roc_auc_score([True] * 300 + [False] * 200, np.concatenate([known, unknown]))
+    assert auroc(known, unknown) == pytest.approx(expected)
+    correct = rng.random(300) < 0.9
+    pairs = (known[:, None] > unknown) + 0.5 * (known[:, None] == unknown)
+    assert oscr(correct, known, unknown) == pytest.approx((pairs * correct[:, None]).mean())
+    assert oscr(np.ones(300, bool), known, unknown) == auroc(known, unknown)

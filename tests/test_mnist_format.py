@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, difference
 
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import BOX, count_segments, has_second_figure, is_blot, to_mnist
+from digits.imaging.mnist_format import BOX, count_segments, has_second_figure, is_blot, is_slash, to_mnist
 from digits.imaging.reading import read_image
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".jpg"))
@@ -186,3 +186,56 @@ def test_hardly_any_mnist_digit_is_a_blot_or_has_a_second_figure(mnist_train):
     images = mnist_train[0][:5000] / np.float32(255)
     assert sum(map(is_blot, images)) == 0
     assert np.mean([has_second_figure(image) for image in images]) < 0.003
+
+
+def stroke(dx, dy, pen=12):
+    canvas = np.zeros((300, 300), np.uint8)
+    start, end = (150 - dx, 150 + dy), (150 + dx, 150 - dy)
+    return to_mnist(cv2.line(canvas, start, end, 255, pen, cv2.LINE_AA))
+
+
+def test_a_slash_a_backslash_and_a_dash_are_slashes_and_an_upright_stroke_is_not():
+    for dx, dy in ((60, 100), (100, 100), (-40, 100), (100, 0), (100, 20), (-100, 60)):
+        assert is_slash(stroke(dx, dy)), (dx, dy)
+    for dx, dy in ((0, 100), (30, 100), (-10, 100)):
+        assert not is_slash(stroke(dx, dy)), (dx, dy)
+
+
+def test_no_digit_but_a_slanted_1_is_a_slash(mnist_train):
+    images, labels = mnist_train[0][:5000] / np.float32(255), mnist_train[1][:5000]
+    slashes = np.array([is_slash(image) for image in images])
+    assert slashes[labels != 1].mean() < 0.002
+    assert 0.1 < slashes[labels == 1].mean() < 0.3
+    assert not is_slash(np.zeros((28, 28), np.float32))
+
+
+# Circles and boxes around a digit
+
+
+def framed(ink, frame):
+    canvas = cv2.copyMakeBorder(ink, 120, 120, 120, 120, cv2.BORDER_CONSTANT)
+    height, width = canvas.shape
+    if frame == "circle":
+        cv2.ellipse(canvas, (width // 2, height // 2), (150, 170), 10, 0, 360, 255, 8, cv2.LINE_AA)
+    elif frame == "open circle":
+        cv2.ellipse(canvas, (width // 2, height // 2), (150, 170), 10, 5, 358, 255, 8, cv2.LINE_AA)
+    else:
+        corners = np.array([[30, 30], [width - 34, 40], [width - 30, height - 30], [36, height - 40], [30, 42]])
+        cv2.polylines(canvas, [corners], False, 255, 8, cv2.LINE_AA)
+    return canvas
+
+
+@pytest.mark.parametrize("frame", ["circle", "open circle", "box"])
+def test_a_circle_or_box_drawn_around_a_digit_is_removed(digit, frame):
+    assert difference(to_mnist(framed(digit, frame)), to_mnist(digit)) < 0.5
+
+
+def test_a_stroke_or_dots_inside_a_zero_or_a_face_are_kept():
+    zero = cv2.ellipse(np.zeros((300, 300), np.uint8), (150, 150), (70, 110), 0, 0, 360, 255, 12, cv2.LINE_AA)
+    slashed = cv2.line(zero.copy(), (130, 190), (170, 110), 255, 12, cv2.LINE_AA)
+    assert (to_mnist(slashed) > 0.5).sum() > (to_mnist(zero) > 0.5).sum() + 5
+    face = cv2.circle(np.zeros((300, 300), np.uint8), (150, 150), 110, 255, 10, cv2.LINE_AA)
+    for eye in ((110, 120), (190, 120)):
+        cv2.circle(face, eye, 10, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(face, (150, 170), (45, 25), 0, 10, 170, 255, 8, cv2.LINE_AA)
+    assert (to_mnist(face)[14, :8] > 0.5).any()

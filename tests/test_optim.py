@@ -7,7 +7,7 @@ from conftest import dataset_of, fit
 
 from digits.config import FIELDS, Config
 from digits.networks.registry import build_network
-from digits.training.optim import WeightAverage, make_optimizer, make_schedule
+from digits.training.optim import WeightAverage, make_loss, make_optimizer, make_schedule
 
 
 def rates(schedule, steps=100):
@@ -71,3 +71,19 @@ def test_a_share_below_1_interpolates_with_the_initial_weights():
     with average.applied(network):
         np.testing.assert_allclose(network.fc2.weight.numpy(), first + 0.7, rtol=1e-5)
     np.testing.assert_array_equal(network.fc2.weight.numpy(), new)
+
+
+def test_outliers_are_a_class_whose_logit_is_0():
+    counts = np.ones(10)
+    loss, plain = make_loss(Config(non_digits=8), counts), make_loss(Config(), counts)
+    logits = np.random.default_rng(0).normal(0, 2, (4, 10)).astype(np.float32)
+    energy = np.log(np.exp(logits).sum(1))
+    outliers = loss(paddle.to_tensor(logits), np.full(4, 10)).item()
+    assert outliers == pytest.approx(np.log1p(np.exp(energy)).mean(), rel=1e-5)
+    labels = np.array([3, 1, 4, 1])
+    digits = loss(paddle.to_tensor(logits), labels).item()
+    expected = (np.log1p(np.exp(energy)) - logits[range(4), labels]).mean()
+    assert digits == pytest.approx(expected, rel=1e-5)
+    assert plain(paddle.to_tensor(logits), labels).item() == pytest.approx(
+        (energy - logits[range(4), labels]).mean(), rel=1e-5
+    )

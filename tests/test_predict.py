@@ -52,11 +52,12 @@ def test_several_pictures_give_one_line_and_one_csv_row_each(tmp_path):
     done = call(predict.main, ROOT / "examples", EXAMPLES[0], "--csv", out)
     assert done.returncode == 0, done.stderr
     assert [line.split(",")[0].split() for line in done.stdout.splitlines()] == [[str(p), p.name[0]] for p in paths]
-    assert out.read_text().splitlines()[0] == "path,label,confidence,trusted,error,reason"
+    assert out.read_text().splitlines()[0] == "path,label,confidence,trusted,error,reason,candidates"
     rows = read_rows(out)
     assert [row["path"] for row in rows] == [str(path) for path in paths]
     assert all(0.1 < float(row["confidence"]) <= 1 for row in rows)
     assert all((row["trusted"], row["error"], row["reason"]) == ("True", "", "") for row in rows)
+    assert all(row["candidates"] == row["label"] for row in rows)
 
 
 def test_json_is_a_list_with_all_probabilities():

@@ -9,7 +9,7 @@ import pytest
 from digits import text
 from digits.evaluation import prediction_plots
 from digits.evaluation.metrics import confusion_matrix, format_confusions, format_report, summarize
-from digits.evaluation.reading import LOW_CONFIDENCE, Reading
+from digits.evaluation.reading import LOW_CONFIDENCE, NOT_A_DIGIT, SLASH, Reading
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,20 @@ def test_plots_of_pictures_have_different_names_that_a_file_system_accepts():
     assert len(set(names)) == 7
     assert names[-1] == "b"
     assert max(len(os.fsencode(name)) for name in names) < 230
+
+
+def test_candidates_replace_the_reason_only_where_there_are_several():
+    assert Reading("4", 0.612, reason=LOW_CONFIDENCE, candidates=("4", "9")).describe() == "4?, 61.20% sure: 4 or 9"
+    three = Reading("4", 0.612, reason=LOW_CONFIDENCE, candidates=("4", "9", "7"))
+    assert three.describe() == "4?, 61.20% sure: 4, 9 or 7"
+    assert three.as_row()["candidates"] == "4|9|7"
+    assert Reading("4", 0.6, reason=LOW_CONFIDENCE, candidates=("4",)).doubt == LOW_CONFIDENCE
+    assert Reading("4", 0.999, trusted=True, candidates=("4",)).doubt is None
+
+
+def test_a_picture_that_is_not_a_digit_has_no_candidates():
+    doubted = Reading("1", 0.9, trusted=True, candidates=("1",)).doubted(NOT_A_DIGIT)
+    assert (doubted.trusted, doubted.candidates, doubted.is_answer) == (False, (), False)
+    slash = Reading("1", 0.9, trusted=True, candidates=("1",)).doubted(SLASH)
+    assert (slash.trusted, slash.candidates, slash.describe()) == (False, ("1",), "1?, 90.00% sure: may be a slash")
+    assert Reading("1", 0.2, trusted=False, reason=NOT_A_DIGIT).doubted(SLASH).reason == NOT_A_DIGIT

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from digits.data.augment import augment
+from digits.data.letters import draw_letters
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import SIDE, ink_to_mnist, to_mnist
 
@@ -46,18 +47,22 @@ def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.
         label = rng.choice(present)
         return by_label[label][rng.integers(len(by_label[label]))]
 
-    drawn = (_sign, _sign, _sign, _sign, _scribble, _scribble, _shape, _shape)
+    drawn = (_sign, _sign, _scribble, _scribble, _shape, _shape)
     corrupted = (_mirror, _overlap, _overlap, _several, _several, _cut)
-    kinds = rng.integers(len(drawn) + len(corrupted) + 1, size=count)
+    lettered = 7  # kinds that stand for a letter
+    kinds = rng.integers(len(drawn) + len(corrupted) + 1 + lettered, size=count)
     drawings = [drawn[kind](rng) for kind in kinds[kinds < len(drawn)]]
     drawings = np.array(drawings, np.uint8).reshape(-1, _CANVAS, _CANVAS)
     drawings = iter(augment(drawings, rng, rotation=15, aspect=0.4, shear=0.4, elastic=8))
+    letters = iter(draw_letters(int((kinds >= len(drawn) + len(corrupted)).sum()), rng))
     made = np.zeros((count, SIDE, SIDE), np.uint8)
     for image, kind in zip(made, kinds.tolist(), strict=True):
         if kind < len(drawn):
             image[:] = _to_mnist(next(drawings))
         elif kind < len(drawn) + len(corrupted):
             image[:] = _to_mnist(_corrupt(corrupted[kind - len(drawn) :] + corrupted, rng, digit))
+        elif kind < len(drawn) + len(corrupted) + lettered:
+            image[:] = _to_mnist(next(letters))
         else:
             image[:] = _noise_to_mnist(_noise(rng))
     return made

@@ -1,20 +1,13 @@
 """Synthetic digits in handwritten forms that MNIST lacks, drawn from stroke templates."""
 
-from functools import cache
-from itertools import pairwise
-
-import cv2
 import numpy as np
 
 from digits.data.augment import augment
+from digits.data.strokes import SIDE as DRAWING_SIDE
+from digits.data.strokes import draw_template
 from digits.imaging.mnist_format import SIDE, ink_to_mnist
 
-_CANVAS = 112  # side of the square canvas to draw on, pixels
-_SMALL = 56  # side that it is shrunk to before the distortion, which costs time for every pixel
-_JITTER = 2.5  # standard deviation of a point's position, hundredths of the canvas
-
-# The forms of each digit, each as two extremes to interpolate between. Strokes are separated by "/"; their points are
-# "x,y" in hundredths of the canvas, y downwards. A "!" marks a corner; the path is smooth at all other points.
+# The forms of each digit, each as two extremes to interpolate between
 _FORMS = {
     0: [
         ("50,8 24,24 20,70 50,92 78,72 78,28 50,8", "42,16 12,36 20,74 54,84 92,64 84,26 34,20"),  # closed
@@ -29,6 +22,7 @@ _FORMS = {
         ("36,34 60,10! 57,92", "4,64 70,8! 46,92"),  # with a flag
         ("40,22 54,10! 52,92", "22,40 62,8! 62,92"),
         ("44,42 58,10! 57,92", "26,76 66,8! 54,92"),
+        ("34,36 66,10! 46,92", "10,56 76,8! 34,92"),  # slanted
         ("32,52 42,40 62,10! 58,92", "12,58 30,50 70,8! 42,92"),  # with a curved flag
         ("36,34 56,10! 56,90 / 36,90 78,90", "12,46 54,8! 52,92 / 16,92 92,90"),  # with flag and foot
         ("36,30 58,10! 54,90! 32,90! 78,88", "16,40 62,8! 48,88! 22,92! 84,86"),
@@ -49,6 +43,7 @@ _FORMS = {
         ("54,6 34,68! 72,62 / 66,40 54,92", "48,4 38,76! 66,70 / 64,52 60,92"),
         ("28,8 22,56 32,70 76,66 / 78,36 72,92", "40,8 14,62 26,80 74,70 / 84,40 70,88"),  # an L and a second stroke
         ("60,92 62,10! 18,62! 84,60", "52,94 66,8! 14,66! 90,62"),  # closed, in one stroke
+        ("52,8 36,48! 54,52 70,34! 50,92", "64,6 24,56! 50,62 80,42! 44,94"),  # open, in one stroke, like a lightning
     ],
     5: [
         ("36,14 32,46 60,42 76,64 58,90 24,84 / 36,12 76,12", "40,18 26,50 56,40 82,66 50,94 12,84 / 42,10 90,6"),
@@ -62,6 +57,7 @@ _FORMS = {
     7: [
         ("20,14! 76,12! 46,92", "12,8! 88,14! 30,94"),
         ("20,14! 76,12! 48,92 / 34,52 72,50", "14,20! 80,8! 38,92 / 20,50 82,46"),  # crossed
+        ("22,20 44,10 72,14 64,44 50,92 / 30,68 72,66", "16,28 40,6 82,14 66,44 42,94 / 20,76 86,70"),  # with a low bar
         ("22,28! 24,14! 76,14! 48,92 / 34,54 74,50", "16,34! 18,10! 82,12! 44,92 / 26,56 82,52"),  # hooked and crossed
         (
             "24,26 42,12 64,14 70,30 58,62 52,92 / 36,56 80,54",
@@ -99,6 +95,7 @@ _FORMS = {
             "58,24 40,10 30,26 46,38 62,20 44,40 72,70 48,94 14,84",
         ),  # S-shaped
         ("68,20 46,8 28,28 46,48 68,26! 60,92", "74,16 44,8 24,34 50,48 72,24! 44,94"),
+        ("62,12 40,14 36,30 52,36 70,16! 46,92", "58,8 30,20 30,38 50,40 78,12! 32,94"),  # slanted, with an open head
     ],
 }
 
@@ -122,51 +119,8 @@ def make_synthetic_digits(count: int, rng: np.random.Generator) -> tuple[np.ndar
 
 def draw_forms(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a digit for each label, uint8 [N, 56, 56], ink bright."""
-    drawings = np.empty((len(labels), _SMALL, _SMALL), np.uint8)
+    drawings = np.empty((len(labels), DRAWING_SIDE, DRAWING_SIDE), np.uint8)
     for drawing, label in zip(drawings, labels.tolist(), strict=True):
-        cv2.resize(_draw_form(label, rng), (_SMALL, _SMALL), drawing, interpolation=cv2.INTER_AREA)
+        forms = _FORMS[label]
+        drawing[:] = draw_template(forms[rng.integers(len(forms))], rng)
     return augment(drawings, rng, rotation=12, aspect=0.35, shear=0.25, elastic=2.5)
-
-
-def _draw_form(label, rng):
-    """Draw one digit on the canvas, uint8 [112, 112], ink bright."""
-    forms = _FORMS[label]
-    extremes = map(_parse, forms[rng.integers(len(forms))])
-    share = rng.uniform(-0.1, 1.1)
-    canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)
-    pen = int(rng.integers(3, 13))
-    for (first, is_corner), (second, _) in zip(*extremes, strict=True):
-        points = first + share * (second - first) + rng.normal(0, _JITTER, first.shape)
-        path = _spline(points, is_corner) * 0.76 + 18  # hundredths of the canvas -> pixels, with a margin for the pen
-        cv2.polylines(canvas, [np.rint(16 * path).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
-    return canvas
-
-
-@cache
-def _parse(text):
-    """Parse a template into strokes: points float [K, 2], and whether each is a corner, bool [K]."""
-    strokes = [stroke.split() for stroke in text.split("/")]
-    return [
-        (np.array([point.rstrip("!").split(",") for point in stroke], float), [point.endswith("!") for point in stroke])
-        for stroke in strokes
-    ]
-
-
-def _spline(points, is_corner):
-    """Interpolate a path through points [K, 2], smooth except at corners (Catmull and Rom 1974)."""
-    corners = [0, *(i for i in range(1, len(points) - 1) if is_corner[i]), len(points) - 1]
-    steps = np.linspace(0, 1, 8, endpoint=False)[:, None]
-    path = []
-    for first, last in pairwise(corners):
-        part = points[[first, *range(first, last + 1), last]]
-        for a, b, c, d in zip(part[:-3], part[1:-2], part[2:-1], part[3:], strict=True):
-            path.append(
-                0.5
-                * (
-                    2 * b
-                    + (c - a) * steps
-                    + (2 * a - 5 * b + 4 * c - d) * steps**2
-                    + (3 * b - a - 3 * c + d) * steps**3
-                )
-            )
-    return np.concatenate([*path, points[-1:]])

@@ -4,7 +4,7 @@ Val chooses the temperature, the digit level and the candidate thresholds. The c
 neither for training nor for any other choice, decide which candidate guarantees the error rate.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -28,12 +28,13 @@ class Calibration:
     digit_level: float
     trusted_threshold: float
     guaranteed_threshold: float | None
+    candidate_threshold: float | None = None
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "Calibration | None":
         """Load the calibration from a checkpoint's description; None if there is none."""
         found = checkpoint.meta.get("calibration")
-        return cls(**{field.name: found[field.name] for field in fields(cls)}) if found else None
+        return cls(**{field.name: found.get(field.name) for field in fields(cls)}) if found else None
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> calibrated probabilities float64 [N, C]."""
@@ -44,18 +45,32 @@ class Calibration:
         return self.probs(logits).max(1)
 
     def in_classes(self, logits: np.ndarray) -> np.ndarray:
-        """Logits [N, C] -> bool [N]: whether the image passes as one of the classes.
+        """Logits [N, C] -> bool [N]: whether the image passes as one of the classes."""
+        return self.digit_scores(logits) >= self.digit_level
 
-        The largest logit separates digits from other images better than the confidence does (Hendrycks et al. 2022,
-        "Scaling out-of-distribution detection").
-        """
-        return logits.max(1) >= self.digit_level
+    def digit_scores(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> score float64 [N], larger for images of the classes: minus the energy (Liu et al. 2020)."""
+        largest = logits.max(1)
+        return largest + np.log(np.exp(np.float64(logits) - largest[:, None]).sum(1))
 
     def accepts(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> bool [N]: whether the image passes as one of the classes, with enough confidence."""
         if self.guaranteed_threshold is None:
             return np.zeros(len(logits), bool)
         return self.in_classes(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
+
+    def is_candidate(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> bool [N, C]: the sets that name the right class with the promised probability.
+
+        The set of an accepted prediction is its class. That of a doubtful one has all classes with at least the
+        probability `candidate_threshold`. An image of none of the classes has none.
+        """
+        probs = self.probs(logits)
+        is_label = probs >= probs.max(1, keepdims=True)
+        if self.candidate_threshold is None:
+            return is_label & self.in_classes(logits)[:, None]
+        sets = is_label | ((probs >= self.candidate_threshold) & ~self.accepts(logits)[:, None])
+        return sets & self.in_classes(logits)[:, None]
 
 
 def calibrate(
@@ -64,6 +79,7 @@ def calibrate(
     trusted_level: float = 0.95,
     max_error: float = 0.002,
     delta: float = 0.05,
+    candidates_level: float = 0.95,
 ) -> dict:
     """Fit a `Calibration`, and measure it.
 
@@ -74,6 +90,7 @@ def calibrate(
             classified image.
         max_error: maximum error rate among the accepted predictions.
         delta: probability that this bound fails.
+        candidates_level: probability that the candidates of a doubtful prediction include the right class.
 
     Returns:
         A dict with the keys of `trust_report.MEANINGS`, which explains each.
@@ -81,25 +98,31 @@ def calibrate(
     val_logits, val_labels = val
     logits, labels = held_out
     temperature = fit_temperature(val_logits, val_labels)
-    digit_level = float(np.quantile(val_logits.max(1), 1 - PASS_RATE, method="lower"))
-    calibration = Calibration(temperature, digit_level, 0.0, None)
+    calibration = Calibration(temperature, -np.inf, 0.0, None)
+    scores = calibration.digit_scores(val_logits)
+    calibration = replace(calibration, digit_level=float(np.quantile(scores, 1 - PASS_RATE, method="lower")))
 
     candidates = candidate_thresholds(
         calibration.confidences(val_logits), val_logits.argmax(1) == val_labels, max_error
     )
     correct = logits.argmax(1) == labels
     confidences, in_classes = calibration.confidences(logits), calibration.in_classes(logits)
-    calibration = Calibration(
-        temperature,
-        digit_level,
-        interval_threshold(confidences[correct], trusted_level),
-        guaranteed_threshold(confidences[in_classes], correct[in_classes], candidates, max_error, delta),
+    calibration = replace(
+        calibration,
+        trusted_threshold=interval_threshold(confidences[correct], trusted_level),
+        guaranteed_threshold=guaranteed_threshold(
+            confidences[in_classes], correct[in_classes], candidates, max_error, delta
+        ),
     )
+    doubtful = in_classes & ~calibration.accepts(logits)
+    of_right_class = calibration.probs(logits)[doubtful, labels[doubtful]]
+    calibration = replace(calibration, candidate_threshold=interval_threshold(of_right_class, candidates_level))
     return {
         **asdict(calibration),
         "trusted_level": trusted_level,
         "max_error": max_error,
         "delta": delta,
+        "candidates_level": candidates_level,
         "images": len(labels),
         "ece_raw": expected_calibration_error(softmax(logits.astype(np.float64)).max(1), correct),
         **measure(calibration, logits, labels),

@@ -13,14 +13,26 @@ from digits.data.image_files import ImageFiles, input_batches
 from digits.data.mnist import CLASSES
 from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import softmax
-from digits.evaluation.reading import BLANK, LOW_CONFIDENCE, NO_KNOWN_CLASS, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
+from digits.evaluation.reading import (
+    BLANK,
+    LOW_CONFIDENCE,
+    NO_KNOWN_CLASS,
+    NOT_A_DIGIT,
+    SEVERAL_DIGITS,
+    SLASH,
+    TOUCHING,
+    Reading,
+)
 from digits.imaging.ink import BlankImage
-from digits.imaging.mnist_format import count_segments, has_second_figure, is_blot
+from digits.imaging.mnist_format import count_segments, has_second_figure, is_blot, is_slash
 from digits.imaging.reading import read_digit, read_image, read_input
 from digits.imaging.segmentation import Segment, find_digits
+from digits.imaging.touching import cut_in_two
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 from digits.networks.registry import load_network, predict_logits
 from digits.runtime import choose_device
+
+_SPLIT_CONFIDENCE = 0.8  # smallest confidence in both parts of a figure that is read as two digits
 
 
 class Classifier:
@@ -77,11 +89,31 @@ class Classifier:
         segments = find_digits(image)
         if not segments:
             return []
+        figures = []
+        for reading, segment in zip(self._read_segments(segments), segments, strict=True):
+            reading = reading.doubted(_doubt_figure(reading, segment))
+            may_be_two = not (reading.trusted or segment.is_sign or segment.is_small)
+            figures += (self._split(segment) if may_be_two else []) or [reading]
+        return figures
+
+    def _read_segments(self, segments):
         readings = self.predict(np.stack([segment.image for segment in segments]))
         return [
-            replace(reading.doubted(_doubt_figure(reading, segment)), box=segment.box, line=segment.line)
+            replace(reading, box=segment.box, line=segment.line)
             for reading, segment in zip(readings, segments, strict=True)
         ]
+
+    def _split(self, segment):
+        """Read a segment as two digits that touch, both of them doubtful; empty if no cut leaves two digits."""
+        pairs = cut_in_two(segment)
+        if not pairs:
+            return []
+        readings = self._read_segments([part for pair in pairs for part in pair])
+        pairs = list(zip(readings[::2], readings[1::2], strict=True))
+        best = max(pairs, key=lambda pair: min(reading.is_answer * reading.confidence for reading in pair))
+        if min(reading.is_answer * reading.confidence for reading in best) < _SPLIT_CONFIDENCE:
+            return []
+        return [reading.doubted(TOUCHING) for reading in best]
 
     def load(self, path: str | Path) -> Reading:
         """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why.
@@ -94,7 +126,7 @@ class Classifier:
             return Reading(path=str(path), trusted=False, reason=BLANK)
         except InputError as error:
             return Reading(path=str(path), error=str(error))
-        return Reading(path=str(path), image=image, reason=_doubt_picture(image) if self.reads_digits else None)
+        return Reading(path=str(path), image=image, reason=doubt_picture(image) if self.reads_digits else None)
 
     def predict(self, images: np.ndarray | ImageFiles) -> list[Reading]:
         """Classify images float32 [N, 28, 28] in [0, 1] in MNIST format, or photos uint8 [N, S, S, 3] in RGB."""
@@ -113,12 +145,18 @@ class Classifier:
         """Choose the most probable class of each image, and decide whether to trust it."""
         inputs = self._inputs(images)
         trusted = reasons = [None] * len(logits)
+        candidates = [()] * len(logits)
         if self.calibration:
             trusted = self.calibration.accepts(logits).tolist()
             in_classes = self.calibration.in_classes(logits)
             reasons = [self._reason(*row) for row in zip(inputs, trusted, in_classes, strict=True)]
-        columns = (probs.argmax(1), probs.max(1).tolist(), probs, trusted, reasons, inputs)
-        return [Reading(self.classes[index], *row) for index, *row in zip(*columns, strict=True)]
+            candidates = [
+                self._candidates(*row) for row in zip(probs, self.calibration.is_candidate(logits), strict=True)
+            ]
+        columns = (probs.argmax(1), probs.max(1).tolist(), probs, trusted, reasons, inputs, candidates)
+        return [
+            Reading(self.classes[index], *row, candidates=names) for index, *row, names in zip(*columns, strict=True)
+        ]
 
     def require_digits(self) -> None:
         """Raise an InputError unless the classes are the digits 0 to 9."""
@@ -148,6 +186,9 @@ class Classifier:
             return np.concatenate([batch[:, 0] for batch in input_batches(images)])  # float32 [N, 28, 28] in [0, 1]
         return images if isinstance(images, np.ndarray) else [None] * len(images)  # photo files may not fit in memory
 
+    def _candidates(self, probs, is_candidate):
+        return tuple(self.classes[index] for index in np.argsort(-probs, kind="stable") if is_candidate[index])
+
     def _reason(self, image, trusted, in_classes):
         if trusted:
             return None
@@ -158,10 +199,13 @@ class Classifier:
         return NOT_A_DIGIT if self.reads_digits else NO_KNOWN_CLASS
 
 
-def _doubt_picture(image: np.ndarray) -> str | None:
+def doubt_picture(image: np.ndarray) -> str | None:
+    """Say why an image in MNIST format, float32 [28, 28], is not one digit, whatever the network answers; or None."""
     if is_blot(image):
         return NOT_A_DIGIT
-    return SEVERAL_DIGITS if has_second_figure(image) else None
+    if has_second_figure(image):
+        return SEVERAL_DIGITS
+    return SLASH if is_slash(image) else None
 
 
 def _doubt_figure(reading: Reading, segment: Segment) -> str | None:

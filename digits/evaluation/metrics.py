@@ -84,6 +84,30 @@ def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(((softmax(logits) - np.eye(logits.shape[1])[labels]) ** 2).mean())
 
 
+def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
+    """Compute the area under the ROC curve: how often a known image scores above an unknown one; ties count half.
+
+    Args:
+        known: float [n], scores of images of the classes.
+        unknown: float [m], scores of images of none of the classes.
+    """
+    ordered = np.sort(unknown)
+    below, not_above = (np.searchsorted(ordered, known, side) for side in ("left", "right"))
+    return float((below + not_above).mean() / 2 / len(unknown))
+
+
+def oscr(correct: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> float:
+    """Compute the area under the open-set classification rate curve (Dhamija et al. 2018, section 4).
+
+    It is the AUROC in which a misclassified image of the classes ranks below every unknown one: at most the accuracy.
+
+    Args:
+        correct: bool [n], whether each image of the classes was classified correctly.
+        known, unknown: scores as for `auroc`.
+    """
+    return auroc(np.where(correct, known, -np.inf), unknown)
+
+
 def format_report(metrics: dict, classes: list[str]) -> str:
     """Format the metrics of `summarize` as an aligned table: one row per class, the means, the accuracy."""
     classes = shorten(classes)

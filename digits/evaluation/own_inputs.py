@@ -10,8 +10,8 @@ from digits.data.pictures import find_images
 from digits.evaluation.reading import BLANK
 from digits.text import percent, printable
 
-TEST_COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right")
-COLUMNS = {"test": TEST_COLUMNS, "check": ("path", "part", "label", "confidence", "trusted", "reason")}
+TEST_COLUMNS = ("path", "truth", "label", "confidence", "trusted", "reason", "right", "candidates")
+COLUMNS = {"test": TEST_COLUMNS, "check": ("path", "part", "label", "confidence", "trusted", "reason", "candidates")}
 
 
 def has_inputs(data: str) -> bool:
@@ -46,7 +46,7 @@ def read_inputs(classifier, part: str, pictures: list[tuple[Path, str]]) -> list
             print(f"left out: {printable(reading.error)}", file=sys.stderr)
             continue
         tagged = {"truth": tag, "right": reading.label == tag} if part == "test" else {"part": tag}
-        rows.append(vars(reading) | tagged)
+        rows.append(reading.as_row() | tagged)
     return rows
 
 

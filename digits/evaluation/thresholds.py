@@ -11,11 +11,11 @@ _LAST_COVERAGES = np.append(np.arange(0.95, 1.0, 0.0025), 1.0)
 def interval_threshold(confidences: np.ndarray, level: float) -> float:
     """Compute a lower bound that the confidence of one more image reaches with probability at least `level`.
 
-    It is the finite-sample quantile: the k-th smallest of n, k = floor((n + 1) (1 - level)) (Vovk et al. 2005); 0 for
-    k = 0.
+    It is the finite-sample quantile: the k-th smallest of n, k = floor((n + 1) (1 - level)) (split conformal
+    prediction, Vovk et al. 2005); 0 for k = 0.
 
     Args:
-        confidences: float [n], of correctly classified images.
+        confidences: float [n].
         level: above 0, below 1.
     """
     k = int(np.floor((len(confidences) + 1) * (1 - level) + 1e-9))

@@ -6,18 +6,21 @@ from digits.text import percent
 MEANINGS = {
     "temperature": "divides the logits before the softmax; minimizes the negative log-likelihood on val, with a prior "
     "that keeps it near 1",
-    "digit_level": "an image whose largest logit is below this is not a digit (photos: none of the classes); "
-    f"{PASS_RATE:.0%} of the val images reach it",
+    "digit_level": "an image is not a digit (photos: none of the classes) if the log-sum-exp of its logits is below "
+    f"this; {PASS_RATE:.0%} of the val images reach it",
     "trusted_threshold": "lower end of the interval that contains the confidence of a correctly classified image with "
     "probability trusted_level; it says how confident correct predictions are, not how often confident predictions are "
     "correct",
     "guaranteed_threshold": "predictions with at least this confidence are trusted: with probability at least "
     "1 - delta over the draw of the calibration images, at most max_error of the accepted predictions on images of the "
     "same kind are wrong; null: no threshold guarantees this, and no prediction is trusted",
+    "candidate_threshold": "the candidates of a doubtful prediction are the classes with at least this probability; "
+    "they include the right class with probability candidates_level",
     "trusted_level": "probability that the interval of trusted_threshold contains the confidence of a correctly "
     "classified image",
     "max_error": "maximum error rate among the accepted predictions",
     "delta": "maximum probability that the guarantee fails",
+    "candidates_level": "probability that the candidates of a doubtful prediction include the right class",
     "images": "number of calibration images",
     "ece_raw": "expected calibration error on the calibration images, without the temperature",
     "ece": "expected calibration error on the calibration images, with the temperature",
@@ -32,7 +35,7 @@ def explain(found: dict) -> dict:
 
 
 def format_calibration(found: dict) -> str:
-    """Say in four lines what `calibrate` returned."""
+    """Say in five lines what `calibrate` returned."""
     threshold, images = found["guaranteed_threshold"], f"{found['images']:,} calibration images"
     promise = (
         f"at most {100 * found['max_error']:g}% of the accepted predictions are wrong, "
@@ -45,11 +48,14 @@ def format_calibration(found: dict) -> str:
     return "\n".join(
         [
             f"{trusted}; {_accepted(found)}",
-            f"an image whose largest logit is below {found['digit_level']:.2f} is none of the classes; "
+            f"an image whose logits have a log-sum-exp below {found['digit_level']:.2f} is none of the classes; "
             f"temperature {found['temperature']:.3f}",
             f"expected calibration error {found['ece_raw']:.2%} without the temperature, {found['ece']:.2%} with it",
             f"{100 * found['trusted_level']:g}% of the correct predictions have at least "
             f"{percent(found['trusted_threshold'])} confidence",
+            f"the candidates of a doubtful prediction are the classes with at least "
+            f"{percent(found['candidate_threshold'])}: they include the right one with probability "
+            f"{100 * found['candidates_level']:g}%",
         ]
     )
 

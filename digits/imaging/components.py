@@ -10,6 +10,10 @@ import numpy as np
 INK = 0.2  # threshold of the pixels that form a component
 STRONG_INK = 0.4  # threshold that at least one pixel of a component must reach
 
+_INSIDE = 0.25  # smallest height of a figure in a circle or box, as a share of that one's height
+_ROUND = (0.7, 1.45)  # width of a circle or box, as a share of its height; a 0 is narrower
+_CLOSED = 0.06  # widest gap in a circle or box, as a share of its longer side
+_OPEN = 0.5  # smallest area inside a circle or box, as a share of its bounding box
 _SPECK = 0.02  # smallest ink of a component, as a share of the largest component's; less is dust
 _STRIP = 1 / 10  # width of the strip along the border that holds parts of a frame, as a share of the longer side
 
@@ -21,7 +25,8 @@ class Components:
     Attributes:
         labels: int32 [h, w], the component of each pixel, 0 for the background.
         boxes: int32 [n, 4], x, y, width and height.
-        kept: bool [n], false for dust and for ink that reaches in from the border, as parts of a frame do.
+        kept: bool [n], false for dust, for ink that reaches in from the border, as parts of a frame do, and for a
+            circle or box drawn around others.
     """
 
     labels: np.ndarray
@@ -38,6 +43,7 @@ def find_components(ink: np.ndarray) -> Components:
     amounts *= np.bincount(foreground[strength >= STRONG_INK], minlength=count)[1:] > 0
     is_frame = _is_frame(labels, boxes, foreground)
     kept = (amounts >= _SPECK * amounts[~is_frame].max()) & ~is_frame
+    kept &= ~_encloses_others(labels, boxes, kept)
     return Components(labels, boxes, kept)
 
 
@@ -69,6 +75,22 @@ def _label(mask):
     labels = np.zeros(mask.shape, np.int32)
     labels[part] = part_labels
     return count, labels, stats[1:, :4] + np.int32([x, y, 0, 0])
+
+
+def _encloses_others(labels, boxes, kept):
+    """Find circles and boxes drawn around at least one other component of some height: bool [n]."""
+    encloses = np.zeros(len(boxes), bool)
+    x, y, width, height = boxes.T
+    for n in np.flatnonzero(kept & (width > _ROUND[0] * height) & (width < _ROUND[1] * height)):
+        is_inside = kept & (x > x[n]) & (y > y[n]) & (x + width < x[n] + width[n]) & (y + height < y[n] + height[n])
+        if height[is_inside].max(initial=0) >= _INSIDE * height[n]:
+            part = np.s_[y[n] : y[n] + height[n], x[n] : x[n] + width[n]]
+            gap = round(_CLOSED * max(width[n], height[n]))
+            line = np.pad((labels[part] == n + 1).astype(np.uint8), gap + 1)
+            free = 1 - cv2.dilate(line, np.ones((gap + 1, gap + 1), np.uint8))
+            cv2.floodFill(free, None, (0, 0), 0)  # what stays 1 is within the line
+            encloses[n] = free.sum() >= _OPEN * width[n] * height[n]
+    return encloses
 
 
 def _spans_image(boxes, shape):

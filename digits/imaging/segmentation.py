@@ -35,6 +35,7 @@ class Segment:
         box: x, y, width and height in the image, pixels.
         line: index of its line of writing.
         image: its ink alone in MNIST format, float32 [28, 28].
+        ink: the same, cropped, float32 [h, w] in [0, 1].
         is_small: whether it is much smaller than the others, as an exponent is.
         is_sign: whether its size, place or slope is that of a point, a comma, a dash or a slash.
     """
@@ -42,6 +43,7 @@ class Segment:
     box: tuple[int, int, int, int]
     line: int
     image: np.ndarray
+    ink: np.ndarray
     is_small: bool = False
     is_sign: bool = False
 
@@ -50,7 +52,7 @@ def find_digits(image: np.ndarray) -> list[Segment]:
     """Find the digits in an image.
 
     Components of ink are merged into one segment if one lies above the other, as the bar of a 5, or is a stroke close
-    beside it, as in a 4. Digits that touch stay one segment.
+    beside it, as in a 4. Digits that touch stay one segment; see `touching.cut_in_two`.
 
     Args:
         image: as `mnist_format.to_mnist` takes it.
@@ -70,17 +72,13 @@ def find_digits(image: np.ndarray) -> list[Segment]:
     groups = _merge([_Group(components.boxes[[n]], [n]) for n in kept])
     large, small = _split_by_size(groups)
     scale = max(image.shape[:2]) / max(ink.shape)
-    return [
-        Segment(
-            _scale_box(group, scale, image.shape),
-            line,
-            ink_to_mnist(cut_out(ink, components, group.indices)),
-            group in small,
-            _is_sign(group, large, ink),
-        )
-        for line, members in enumerate(_split_into_lines(large, small))
-        for group in members
-    ]
+    segments = []
+    for line, members in enumerate(_split_into_lines(large, small)):
+        for group in members:
+            box = _scale_box(group, scale, image.shape)
+            part = cut_out(ink, components, group.indices)
+            segments.append(Segment(box, line, ink_to_mnist(part), part, group in small, _is_sign(group, large, ink)))
+    return segments
 
 
 class _Group:

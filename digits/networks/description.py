@@ -16,6 +16,7 @@ _CALIBRATION = {  # number: smallest and largest value
     "digit_level": (-1e9, 1e9),
     "trusted_threshold": (0.0, 1.0),
     "guaranteed_threshold": (0.0, 1.0),
+    "candidate_threshold": (0.0, 1.0),
 }
 _METRICS = ("images", "accuracy", "precision", "recall", "macro_f1")  # of a measured split
 _CLASS_METRICS = ("images", "precision", "recall", "f1")
@@ -74,6 +75,8 @@ def _check_calibration(where, found):
     stated = dict(found)
     if stated.get("guaranteed_threshold", 0) is None:  # no prediction is trusted
         stated["guaranteed_threshold"] = 0.0
+    if stated.get("candidate_threshold") is None:  # calibrated before candidates were
+        stated["candidate_threshold"] = 0.0
     _check_numbers(f"{where}: its calibration is not complete", stated, _CALIBRATION)
 
 

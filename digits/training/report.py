@@ -57,7 +57,8 @@ def calibrate(config: Config, data: Dataset, out: Path) -> None:
         val, held_out = (
             (predict_logits(network, input_batches(images)), labels) for images, labels in (data.val, data.calibration)
         )
-        found = calibration.calibrate(val, held_out, config.trusted_level, config.max_error, config.delta)
+        levels = (config.trusted_level, config.max_error, config.delta, config.candidates_level)
+        found = calibration.calibrate(val, held_out, *levels)
         best.meta["calibration"] = found
         trust = Calibration.load(best)
         best.meta["metrics"]["val"] |= calibration.measure(trust, *val)

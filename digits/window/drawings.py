@@ -13,14 +13,15 @@ from digits.window.panel import least_certain, number, percent
 
 
 def painted(readings: list[Reading]) -> str:
-    """Describe a drawing: `'7' (99.8% sure)`, `'42' (61.2% sure: low confidence)`, `not a digit (...)`.
+    """Describe a drawing: `'7' (99.8% sure)`, `'42' (61.2% sure: digit 2 is 4 or 9)`, `not a digit (...)`.
 
     The least certain digit determines the confidence of a number.
     """
     index = least_certain(readings)
     reading = readings[index]
     if reading.is_answer:
-        doubt = f": {reading.reason}" if reading.reason else ""
+        which = f"digit {index + 1} is " if len(readings) > 1 and reading.doubt != reading.reason else ""
+        doubt = f": {which}{reading.doubt}" if reading.reason else ""
         return f"'{number(readings)}' ({percent(reading.confidence)} sure{doubt})"
     nearest = f"the nearest is {reading.label}, {percent(reading.confidence)}"
     if len(readings) == 1:

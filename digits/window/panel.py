@@ -138,7 +138,7 @@ def _answer(view):
     if not reading.is_answer:
         return reading.reason, (f"the nearest is {reading.label},", percent(reading.confidence)), _BAD
     if reading.reason:
-        return f"{number(view.readings)}?", (sure, reading.reason), _DOUBT
+        return f"{number(view.readings)}?", (sure, reading.doubt), _DOUBT
     if reading.trusted is None:
         return number(view.readings), (sure, "not calibrated"), _ACCENT
     return number(view.readings), (sure, "trusted"), _GOOD
