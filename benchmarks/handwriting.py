@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoint")
     parser.add_argument("--draw", type=Path, metavar="FOLDER")
-    parser.add_argument("--count", type=int, default=500, help="digits of each kind (default: 500)")
+    parser.add_argument("--count", type=int, default=1000, help="digits of each kind (default: 1000)")
     args = parser.parse_args(argv)
     classifier = Classifier(args.checkpoint)
     with gzip.open(args.data / "pen_strokes.jsonl.gz", "rt") as lines:

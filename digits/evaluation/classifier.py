@@ -11,6 +11,7 @@ from digits.config import DIGIT_SHAPE
 from digits.data.class_names import HOW_TO_NAME, UNNAMED
 from digits.data.image_files import ImageFiles, input_batches
 from digits.data.mnist import CLASSES
+from digits.evaluation import figures
 from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import (
@@ -20,19 +21,14 @@ from digits.evaluation.reading import (
     NOT_A_DIGIT,
     SEVERAL_DIGITS,
     SLASH,
-    TOUCHING,
     Reading,
 )
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import count_segments, has_second_figure, is_blot, is_slash
 from digits.imaging.reading import read_digit, read_image, read_input
-from digits.imaging.segmentation import Segment, find_digits
-from digits.imaging.touching import cut_in_two
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 from digits.networks.registry import load_network, predict_logits
 from digits.runtime import choose_device
-
-_SPLIT_CONFIDENCE = 0.8  # smallest confidence in both parts of a figure that is read as two digits
 
 
 class Classifier:
@@ -86,34 +82,7 @@ class Classifier:
 
     def read_figures(self, image: np.ndarray) -> list[Reading]:
         """Find the digits in a picture, as `find_digits` takes it, and read each, in reading order."""
-        segments = find_digits(image)
-        if not segments:
-            return []
-        figures = []
-        for reading, segment in zip(self._read_segments(segments), segments, strict=True):
-            reading = reading.doubted(_doubt_figure(reading, segment))
-            may_be_two = not (reading.trusted or segment.is_sign or segment.is_small)
-            figures += (self._split(segment) if may_be_two else []) or [reading]
-        return figures
-
-    def _read_segments(self, segments):
-        readings = self.predict(np.stack([segment.image for segment in segments]))
-        return [
-            replace(reading, box=segment.box, line=segment.line)
-            for reading, segment in zip(readings, segments, strict=True)
-        ]
-
-    def _split(self, segment):
-        """Read a segment as two digits that touch, both of them doubtful; empty if no cut leaves two digits."""
-        pairs = cut_in_two(segment)
-        if not pairs:
-            return []
-        readings = self._read_segments([part for pair in pairs for part in pair])
-        pairs = list(zip(readings[::2], readings[1::2], strict=True))
-        best = max(pairs, key=lambda pair: min(reading.is_answer * reading.confidence for reading in pair))
-        if min(reading.is_answer * reading.confidence for reading in best) < _SPLIT_CONFIDENCE:
-            return []
-        return [reading.doubted(TOUCHING) for reading in best]
+        return figures.read_figures(self.predict, image)
 
     def load(self, path: str | Path) -> Reading:
         """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why.
@@ -206,9 +175,3 @@ def doubt_picture(image: np.ndarray) -> str | None:
     if has_second_figure(image):
         return SEVERAL_DIGITS
     return SLASH if is_slash(image) else None
-
-
-def _doubt_figure(reading: Reading, segment: Segment) -> str | None:
-    """A small figure beside others is a digit, such as an exponent, only if it is trusted."""
-    is_sign = segment.is_sign or (segment.is_small and not reading.trusted)
-    return NOT_A_DIGIT if is_sign or is_blot(segment.image) else None

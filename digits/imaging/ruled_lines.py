@@ -14,6 +14,7 @@ _GAP = 1 / 12  # largest gap that a crossing stroke leaves in a line
 
 _LENGTH = 0.6  # smallest length of a printed line, as a share of the image's width (height for vertical lines)
 _MIN_LINES = 3  # lines that make the paper ruled
+_BETWEEN = 0.15  # largest thickness of a line that joins digits, as a share of their height
 _MIN_SIDE = 64  # shorter side of the smallest image searched, pixels; in smaller ones strokes are as thin as lines
 
 
@@ -36,6 +37,37 @@ def find_lines(ink: np.ndarray) -> np.ndarray | None:
     vertical, _ = _find_horizontal(ink.T, is_ruled)
     found = [lines for lines in (horizontal, None if vertical is None else vertical.T) if lines is not None]
     return np.logical_or.reduce(found) if found else None
+
+
+def find_joining_line(ink: np.ndarray, component: np.ndarray, x: int, y: int, usual: float) -> np.ndarray | None:
+    """Find the printed line that joins digits to one component: between them, it alone has ink.
+
+    Args:
+        ink: float32 [h, w] in [0, 1]; for a vertical line, everything is transposed.
+        component: bool, the crop of a component much wider than a digit.
+        x, y: the corner of the crop.
+        usual: the usual height of a digit, pixels.
+
+    Returns:
+        bool [h, w], true on the line, wherever it goes on, where no stroke crosses it; None if there is no such line.
+    """
+    counts = component.sum(0)
+    thickest = max(3, _BETWEEN * usual)
+    between = np.flatnonzero((counts > 0) & (counts <= thickest))
+    if len(between) < usual / 2:
+        return None
+    middles = (component * np.arange(len(component))[:, None]).sum(0)[between] / counts[between]
+    near = np.abs(middles - np.median(middles)) <= usual
+    for _ in range(3):
+        if near.sum() < usual / 2:
+            return None
+        slope, start = np.polyfit(between[near], middles[near], 1)
+        near = np.abs(middles - slope * between - start) <= thickest / 2
+    thick = np.median(counts[between[near]])
+    center = y + start + slope * (np.arange(ink.shape[1]) - x)
+    line = np.abs(np.arange(len(ink))[:, None] - center) <= 1 + 0.75 * thick
+    mask = (ink > FAINT).astype(np.uint8)
+    return line & (cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((round(2 * thick) + 2, 1), np.uint8)) == 0)
 
 
 def _find_horizontal(ink, is_ruled=None):

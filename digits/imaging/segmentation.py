@@ -7,6 +7,7 @@ import numpy as np
 from digits.imaging.components import cut_out, find_components
 from digits.imaging.ink import BlankImage, find_ink
 from digits.imaging.mnist_format import ink_to_mnist
+from digits.imaging.ruled_lines import find_joining_line
 
 _PAGE_SIDE = 1200  # longer side that larger images are shrunk to, pixels: a digit of a fortieth of it keeps 30 pixels
 _MAX_COMPONENTS = 500  # largest components considered; a page of digits has fewer, a texture more
@@ -15,6 +16,7 @@ _MAX_COMPONENTS = 500  # largest components considered; a page of digits has few
 _GAP_ABOVE = 0.35  # largest gap between a bar and the stroke below it, or between a stroke and a foot below it
 _GAP_BESIDE = 0.15  # largest gap between two strokes side by side, as in a 4
 _GAP_BROKEN = 0.05  # the same if one is less than half as tall: part of a broken stroke, or an exponent farther off
+_JOINED = 2.2  # width or height beyond which a printed line may have joined digits, as a share of the usual height
 _STROKE = 0.75  # height below which a component may be a stroke of its neighbor
 _OVERLAP = 0.33  # smallest horizontal overlap of components above each other, as a share of the narrower one's width
 _SMALL = 0.4  # smallest height of a digit, as a share of the usual height; less is a sign, a comma or dust
@@ -65,7 +67,7 @@ def find_digits(image: np.ndarray) -> list[Segment]:
         ink = find_ink(image, _PAGE_SIDE)
     except BlankImage:
         return []
-    components = find_components(ink)
+    components = _find_components(ink)
     kept = np.flatnonzero(components.kept)
     sizes = components.boxes[kept, 2] * components.boxes[kept, 3]
     kept = kept[np.argsort(-sizes, kind="stable")[:_MAX_COMPONENTS]]
@@ -79,6 +81,32 @@ def find_digits(image: np.ndarray) -> list[Segment]:
             part = cut_out(ink, components, group.indices)
             segments.append(Segment(box, line, ink_to_mnist(part), part, group in small, _is_sign(group, large, ink)))
     return segments
+
+
+def _find_components(ink):
+    """Find components, once more if printed lines have joined some; erases these lines from `ink`."""
+    components = find_components(ink)
+    boxes = components.boxes[components.kept]
+    usual = _usual(boxes[:, 3])
+    joined = False
+    for n in np.flatnonzero(components.kept & (components.boxes[:, 2:].max(1) > _JOINED * usual)):
+        x, y, width, height = components.boxes[n]
+        part = np.s_[y : y + height, x : x + width]
+        component = components.labels[part] == n + 1
+        if width > height:
+            line = find_joining_line(ink, component, x, y, usual)
+        else:
+            line = find_joining_line(ink.T, component.T, y, x, usual)
+        if line is not None:
+            ink[line if width > height else line.T] = 0
+            joined = True
+    return find_components(ink) if joined else components
+
+
+def _usual(heights):
+    """The usual height: the median, each height weighted by itself."""
+    heights = np.sort(heights)
+    return heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)]
 
 
 class _Group:
@@ -127,12 +155,8 @@ def _distances(groups):
 
 
 def _split_by_size(groups):
-    """Split groups into digits and small signs beside them; drop dust, and small ink above, below or far from a digit.
-
-    The usual height is the median over groups, each weighted by its height.
-    """
-    heights = np.sort([group.height for group in groups])
-    usual = heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)]
+    """Split groups into digits and small signs beside them; drop dust, and small ink that is not beside a digit."""
+    usual = _usual([group.height for group in groups])
     large = [group for group in groups if group.height >= _SMALL * usual]
     digits, small = list(large), []
     for group in groups:
