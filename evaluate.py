@@ -78,6 +78,7 @@ def evaluate_labeled(classifier, names: list[str], images, labels: np.ndarray, a
         print(f"\n{format_confusions(confusion, classes)}\n")
     if trust and trust.guaranteed_threshold is not None:
         print(f"{trust_report.format_trust(metrics)}; trusted from {percent(trust.guaranteed_threshold)} on")
+        print(trust_report.format_candidates(calibration.measure_candidates(trust, logits, labels)))
 
     title = f"{args.data}: accuracy {percent(metrics['accuracy'])}"
     figures = {"confusion": plots.confusion(confusion, classes, title)}

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, call, script
+from scipy.stats import binom
 
 import evaluate
 from digits import files
@@ -59,12 +60,24 @@ def test_evaluate_reports_on_mnist_and_draws(on_mnist, recorded):
 
 def test_evaluate_writes_one_csv_row_per_image(on_mnist, recorded):
     columns, rows = read_csv(on_mnist[0] / "out.csv")
-    assert columns == ["path", "truth", "label", "confidence", "trusted", "reason", "right"]
+    assert columns == ["path", "truth", "label", "confidence", "trusted", "reason", "right", "candidates"]
     assert len(rows) == 10_000
     assert np.mean([row["truth"] == row["label"] for row in rows]) == pytest.approx(recorded["accuracy"])
     assert np.mean([row["trusted"] == "True" for row in rows]) == pytest.approx(recorded["coverage"])
     assert all((row["right"] == "True") == (row["truth"] == row["label"]) for row in rows)
     assert {row["reason"] for row in rows if row["trusted"] == "True"} == {""}
+
+
+def test_the_candidates_of_doubtful_digits_include_the_right_one_as_often_as_promised(on_mnist):
+    """Exact binomial interval about the promised 95%; at most 2.2 candidates on average."""
+    rows = [row for row in read_csv(on_mnist[0] / "out.csv")[1] if row["reason"] == "low confidence"]
+    sets = [row["candidates"].split("|") for row in rows]
+    low, high = binom.interval(0.99, len(rows), 0.95)
+    covered = sum(row["truth"] in names for row, names in zip(rows, sets, strict=True))
+    assert low <= covered <= high, f"{covered} of {len(rows)}"
+    assert all(names[0] == row["label"] for row, names in zip(rows, sets, strict=True))
+    assert np.mean([len(names) for names in sets]) <= 2.2
+    assert re.search(r"^low confidence \d+: candidates include the right class in 9\d", on_mnist[1].stdout, re.M)
 
 
 def test_evaluate_json_is_one_object(on_mnist, recorded):

@@ -140,6 +140,15 @@ def measure(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) ->
     }
 
 
+def measure_candidates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> dict:
+    """Measure the candidates of doubtful predictions: how many there are, `coverage`, and the mean `size` of a set."""
+    doubtful = calibration.in_classes(logits) & ~calibration.accepts(logits)
+    sets = calibration.is_candidate(logits)[doubtful]
+    covered = sets[np.arange(len(sets)), labels[doubtful]]
+    found = {"coverage": float(covered.mean()), "size": float(sets.sum(1).mean())} if len(sets) else {}
+    return {"doubtful": len(sets)} | found
+
+
 def trust_curves(
     calibration: Calibration, logits: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[dict], float | None]:

@@ -13,6 +13,7 @@ NO_KNOWN_CLASS = "none of the classes"  # replaces NOT_A_DIGIT where the classes
 
 _ANSWERS = (None, LOW_CONFIDENCE, SLASH, TOUCHING)  # reasons with which the label is an answer
 
+_MAX_CANDIDATES = 4  # more are no help, and stay unnamed
 _MAX_SHOWN = 12  # classes whose probability is listed, the most probable first
 
 
@@ -56,7 +57,7 @@ class Reading:
     @property
     def doubt(self) -> str | None:
         """Why an answer is not trusted: `4 or 9`, else the reason."""
-        if self.reason != LOW_CONFIDENCE or len(self.candidates) < 2:
+        if self.reason != LOW_CONFIDENCE or not 2 <= len(self.candidates) <= _MAX_CANDIDATES:
             return self.reason
         return f"{', '.join(self.candidates[:-1])} or {self.candidates[-1]}"
 

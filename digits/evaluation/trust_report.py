@@ -65,6 +65,14 @@ def format_trust(measured: dict) -> str:
     return f"{_accepted(measured)}; expected calibration error {measured['ece']:.2%}"
 
 
+def format_candidates(measured: dict) -> str:
+    """Say in one line what `measure_candidates` returned."""
+    if not measured["doubtful"]:
+        return "low confidence 0"
+    coverage, size = percent(measured["coverage"]), f"{measured['size']:.2f} candidates on average"
+    return f"low confidence {measured['doubtful']:,}: candidates include the right class in {coverage}, {size}"
+
+
 def _accepted(measured):
     if not measured["coverage"]:
         return "trusted none"
