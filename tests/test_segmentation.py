@@ -115,3 +115,23 @@ def test_a_number_cut_to_its_bounding_box_keeps_its_outer_digits(paper):
     x, y, width, height = cv2.boundingRect(canvas)
     cut = canvas[y : y + height, x : x + width]
     assert len(find_digits(cut if paper == "dark" else 255 - cut)) == 3
+
+
+@pytest.mark.parametrize("slope", [0, 0.05])
+def test_digits_that_a_printed_line_joins_are_found_one_by_one(slope):
+    names = ("four in two strokes", "wide two", "one", "wide two")
+    placed = [(name, 40 + 150 * index, 60, 90) for index, name in enumerate(names)]
+    canvas = draw(*placed, size=(300, 700))
+    apart = find_digits(canvas)
+    cv2.line(canvas, (40, 110), (600, round(110 + 560 * slope)), 160, 2, cv2.LINE_AA)
+    joined = find_digits(canvas)
+    assert len(apart) == len(joined) == 4
+    for found, expected in zip(joined, apart, strict=True):
+        np.testing.assert_allclose(found.box, expected.box, atol=6)
+
+
+def test_a_long_digit_is_no_printed_line():
+    canvas = draw(
+        ("four in two strokes", 40, 100, 60), ("wide two", 160, 60, 200), ("one", 500, 100, 60), size=(400, 700)
+    )
+    assert len(find_digits(canvas)) == 3
