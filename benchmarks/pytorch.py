@@ -44,13 +44,22 @@ class ExtendedLeNet(nn.Sequential):
 
     def __init__(self):
         super().__init__(
-            *_block(1, 16),
-            *_block(16, 32, pool=True),
-            *_block(32, 64),
-            *_block(64, 64, pool=True),
-            *_block(64, 128, padding=1, pool=True),
-            *(nn.Flatten(), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10)),
+            *_block(1, 24),
+            *_block(24, 32, pool=True),
+            *(*_block(32, 64), Shortcut(64), nn.MaxPool2d(2)),
+            *(*_block(64, 112, padding=1), Shortcut(112), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(448, 96), nn.ReLU(), nn.Dropout(0.3), nn.Linear(96, 10)),
         )
+
+
+class Shortcut(nn.Sequential):
+    """A block whose output is added to its input."""
+
+    def __init__(self, channels):
+        super().__init__(*_block(channels, channels, padding=1))
+
+    def forward(self, x):
+        return x + super().forward(x)
 
 
 def _block(in_channels, out_channels, padding=0, pool=False):

@@ -21,6 +21,7 @@ _FONTS = (
     cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
+_LETTERS = 7  # letters for each drawing or corrupted digit of a kind
 _CANVAS = 64  # side of the square canvas, pixels
 _MIRRORED = (3, 4, 6, 7, 9)  # digits that are no longer digits when mirrored
 _TURNED = (2, 3, 4, 5, 6, 7, 9)  # digits that look different upside down
@@ -49,19 +50,20 @@ def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.
 
     drawn = (_sign, _sign, _scribble, _scribble, _shape, _shape)
     corrupted = (_mirror, _overlap, _overlap, _several, _several, _cut)
-    lettered = 7  # kinds that stand for a letter
-    kinds = rng.integers(len(drawn) + len(corrupted) + 1 + lettered, size=count)
+    letter = len(drawn) + len(corrupted)  # the first of the kinds that stand for a letter
+    noise = letter + _LETTERS
+    kinds = rng.integers(noise + 1, size=count)
     drawings = [drawn[kind](rng) for kind in kinds[kinds < len(drawn)]]
     drawings = np.array(drawings, np.uint8).reshape(-1, _CANVAS, _CANVAS)
     drawings = iter(augment(drawings, rng, rotation=15, aspect=0.4, shear=0.4, elastic=8))
-    letters = iter(draw_letters(int((kinds >= len(drawn) + len(corrupted)).sum()), rng))
+    letters = iter(draw_letters(int((kinds >= letter).sum()), rng))
     made = np.zeros((count, SIDE, SIDE), np.uint8)
     for image, kind in zip(made, kinds.tolist(), strict=True):
         if kind < len(drawn):
             image[:] = _to_mnist(next(drawings))
-        elif kind < len(drawn) + len(corrupted):
+        elif kind < letter:
             image[:] = _to_mnist(_corrupt(corrupted[kind - len(drawn) :] + corrupted, rng, digit))
-        elif kind < len(drawn) + len(corrupted) + lettered:
+        elif kind < noise:
             image[:] = _to_mnist(next(letters))
         else:
             image[:] = _noise_to_mnist(_noise(rng))
