@@ -23,7 +23,6 @@ import numpy as np
 from digits.cli import ArgumentParser, InputError, run
 from digits.data.pictures import find_images
 from digits.data.workers import map_in_workers
-from digits.evaluation.metrics import softmax
 from digits.evaluation.reading import Reading
 from digits.files import csv_file, user_path, write_csv
 from digits.runtime import DEVICES, tune_cpu
@@ -43,7 +42,7 @@ def predict(classifier, readings: list[Reading]) -> list[Reading]:
         return readings
     images = np.stack(images)  # float32 [N, 28, 28] in [0, 1], ink bright, each digit in MNIST format
     logits = classifier.logits(images)  # float32 [N, 10]
-    probs = softmax(np.float64(logits) / classifier.temperature)  # [N, 10], each row sums to 1
+    probs = classifier.probs(logits)  # softmax, calibrated: float64 [N, 10], each row sums to 1
     decided = iter(classifier.decide(images, logits, probs))  # label = argmax; trusted or not, and why
     return [
         reading if reading.image is None else replace(next(decided).doubted(reading.reason), path=reading.path)

@@ -179,7 +179,8 @@ def draw_sign(rng: np.random.Generator) -> np.ndarray:
     elif kind == 5:
         line((-1, -0.35), (1, -0.35)), line((-1, 0.35), (1, 0.35))
     elif kind == 6:
-        dot(0, -0.6, 1.2 * pen), dot(0, 0.6, 1.2 * pen)
+        radius = min(pen, 0.4 * reach)  # the dots do not touch: they would be an 8
+        dot(0, -0.6, radius), dot(0, 0.6, radius)
     elif kind == 7:
         line((-0.7, 0.1), (-0.2, 0.8), (0.9, -0.9))
     else:

@@ -292,6 +292,19 @@ def test_a_calibration_made_before_candidates_were_names_the_label_alone(parts, 
     assert (trust.is_candidate(logits).sum(1) == trust.in_classes(logits)).all()
 
 
+def test_with_a_reject_class_an_image_of_no_class_has_equal_probabilities(parts):
+    found = calibrate(parts[0], parts[1], reject_class=True)
+    trust, plain = load(found), load(found | {"reject_class": False})
+    logits = np.array([[9, 0, 0, -1.0], [0.5, -1, -2, -3], [-30, -40, -41, -50]], np.float32)
+    probs = trust.probs(logits)
+    np.testing.assert_allclose(probs.sum(1), 1)
+    assert (probs.argmax(1) == logits.argmax(1)).all()
+    assert probs[0].max() > 0.99 * plain.probs(logits)[0].max()
+    np.testing.assert_allclose(probs[2], 0.25)
+    known = np.exp(logits[1]).sum() / (1 + np.exp(logits[1]).sum())
+    np.testing.assert_allclose(probs[1], known * plain.probs(logits)[1] + (1 - known) / 4)
+
+
 def test_the_score_of_a_digit_is_the_log_sum_exp_of_its_logits(found):
     logits = np.array([[0.0, 0.0], [1000.0, 0.0]], np.float32)
     np.testing.assert_allclose(load(found).digit_scores(logits), [np.log(2), 1000])

@@ -205,7 +205,7 @@ def test_no_digit_but_a_slanted_1_is_a_slash(mnist_train):
     images, labels = mnist_train[0][:5000] / np.float32(255), mnist_train[1][:5000]
     slashes = np.array([is_slash(image) for image in images])
     assert slashes[labels != 1].mean() < 0.002
-    assert 0.1 < slashes[labels == 1].mean() < 0.3
+    assert 0.2 < slashes[labels == 1].mean() < 0.4
     assert not is_slash(np.zeros((28, 28), np.float32))
 
 

@@ -49,7 +49,7 @@ def make_non_digits(images: np.ndarray, labels: np.ndarray, count: int, rng: np.
         return by_label[label][rng.integers(len(by_label[label]))]
 
     drawn = (_sign, _sign, _scribble, _scribble, _shape, _shape)
-    corrupted = (_mirror, _overlap, _overlap, _several, _several, _cut)
+    corrupted = (_mirror, _overlap, _overlap, _overlap, _overlap, _several, _several, _cut)
     letter = len(drawn) + len(corrupted)  # the first of the kinds that stand for a letter
     noise = letter + _LETTERS
     kinds = rng.integers(noise + 1, size=count)

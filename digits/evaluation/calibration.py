@@ -29,16 +29,24 @@ class Calibration:
     trusted_threshold: float
     guaranteed_threshold: float | None
     candidate_threshold: float | None = None
+    reject_class: bool = False
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "Calibration | None":
         """Load the calibration from a checkpoint's description; None if there is none."""
         found = checkpoint.meta.get("calibration")
-        return cls(**{field.name: found.get(field.name) for field in fields(cls)}) if found else None
+        return cls(**{name: found[name] for name in FIELDS if name in found}) if found else None
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
-        """Logits [N, C] -> calibrated probabilities float64 [N, C]."""
-        return softmax(logits.astype(np.float64) / self.temperature)
+        """Logits [N, C] -> calibrated probabilities float64 [N, C].
+
+        If the network learned to reject, an image that shows none of the classes has the same probability of each.
+        """
+        probs = softmax(logits.astype(np.float64) / self.temperature)
+        if not self.reject_class:
+            return probs
+        known = 1 / (1 + np.exp(-self.digit_scores(logits)))[:, None]  # softmax with the reject class, whose logit is 0
+        return known * probs + (1 - known) / probs.shape[1]
 
     def confidences(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> probability of the predicted class, float64 [N]."""
@@ -73,6 +81,9 @@ class Calibration:
         return sets & self.in_classes(logits)[:, None]
 
 
+FIELDS = tuple(field.name for field in fields(Calibration))
+
+
 def calibrate(
     val: tuple[np.ndarray, np.ndarray],
     held_out: tuple[np.ndarray, np.ndarray],
@@ -80,6 +91,7 @@ def calibrate(
     max_error: float = 0.002,
     delta: float = 0.05,
     candidates_level: float = 0.95,
+    reject_class: bool = False,
 ) -> dict:
     """Fit a `Calibration`, and measure it.
 
@@ -91,6 +103,7 @@ def calibrate(
         max_error: maximum error rate among the accepted predictions.
         delta: probability that this bound fails.
         candidates_level: probability that the candidates of a doubtful prediction include the right class.
+        reject_class: whether the network was trained with images of none of the classes, see `optim.make_loss`.
 
     Returns:
         A dict with the keys of `trust_report.MEANINGS`, which explains each.
@@ -98,7 +111,7 @@ def calibrate(
     val_logits, val_labels = val
     logits, labels = held_out
     temperature = fit_temperature(val_logits, val_labels)
-    calibration = Calibration(temperature, -np.inf, 0.0, None)
+    calibration = Calibration(temperature, -np.inf, 0.0, None, reject_class=reject_class)
     scores = calibration.digit_scores(val_logits)
     calibration = replace(calibration, digit_level=float(np.quantile(scores, 1 - PASS_RATE, method="lower")))
 

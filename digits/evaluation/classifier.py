@@ -52,7 +52,6 @@ class Classifier:
         self.takes_digits = self.input_shape == DIGIT_SHAPE  # images in MNIST format
         self.reads_digits = self.takes_digits and self.classes == list(CLASSES)
         self.calibration = Calibration.load(loaded)  # None: never calibrated
-        self.temperature = self.calibration.temperature if self.calibration else 1.0
 
     def read(self, path: str | Path) -> Reading:
         """Read the digit in a picture file, or classify a photo.
@@ -108,7 +107,7 @@ class Classifier:
 
     def probs(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, num_classes] -> calibrated probabilities float64 [N, num_classes]."""
-        return softmax(np.float64(logits) / self.temperature)
+        return self.calibration.probs(logits) if self.calibration else softmax(np.float64(logits))
 
     def decide(self, images: np.ndarray | ImageFiles, logits: np.ndarray, probs: np.ndarray) -> list[Reading]:
         """Choose the most probable class of each image, and decide whether to trust it."""

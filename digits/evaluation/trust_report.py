@@ -16,6 +16,8 @@ MEANINGS = {
     "same kind are wrong; null: no threshold guarantees this, and no prediction is trusted",
     "candidate_threshold": "the candidates of a doubtful prediction are the classes with at least this probability; "
     "they include the right class with probability candidates_level",
+    "reject_class": "whether the network learned from non-digits, as a class whose logit is 0; the less like a digit, "
+    "the closer the probabilities are to one another",
     "trusted_level": "probability that the interval of trusted_threshold contains the confidence of a correctly "
     "classified image",
     "max_error": "maximum error rate among the accepted predictions",

@@ -15,7 +15,7 @@ _BLOT = 7.0  # smallest radius of the largest circle inside a dot, pixels
 _SOLID = 0.9  # smallest share of its convex hull that a dot fills
 _SECOND = 0.1  # smallest share of the ink that makes a second figure; 0.14% of MNIST's training images have one
 _STRAIGHT = 0.25  # largest standard deviation of a straight stroke across, as a share of that along it
-_LEAN_RIGHT, _LEAN_LEFT = 0.5, 0.25  # largest lean of a 1, x per y; 83% and 98% of MNIST's training 1s lean less
+_LEAN_RIGHT, _LEAN_LEFT = 0.4, 0.25  # largest lean of a 1, x per y; 70% and 98% of MNIST's training 1s lean less
 _SEGMENT = 0.7  # smallest height of a digit beside others, as a share of the height of all
 
 

@@ -77,6 +77,8 @@ def _check_calibration(where, found):
         stated["guaranteed_threshold"] = 0.0
     if stated.get("candidate_threshold") is None:  # calibrated before candidates were
         stated["candidate_threshold"] = 0.0
+    if not isinstance(stated.get("reject_class", False), bool):
+        raise InputError(f"{where}: its calibration is not complete: reject_class is not true or false; train again")
     _check_numbers(f"{where}: its calibration is not complete", stated, _CALIBRATION)
 
 

@@ -36,6 +36,11 @@ def augmentation(config: Config) -> dict[str, float]:
     return {name: getattr(config, name) for name in AMOUNTS}
 
 
+def has_non_digits(config: Config, classes: list[str]) -> bool:
+    """Whether batches have images of none of the classes; they are for the digits 0 to 9 only."""
+    return config.non_digits > 0 and classes == list(CLASSES)
+
+
 class TrainingBatches:
     """The training images of a run, as one iterator per epoch.
 

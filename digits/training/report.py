@@ -16,6 +16,7 @@ from digits.files import replacing
 from digits.networks.checkpoint import load_checkpoint, save_meta
 from digits.networks.registry import count_parameters, load_network, predict_logits
 from digits.text import percent
+from digits.training.batches import has_non_digits
 from digits.training.history import kept_epoch, overfit_epoch
 from digits.training.run_folder import CURVES, MEANINGS_FILE, Run
 
@@ -58,7 +59,7 @@ def calibrate(config: Config, data: Dataset, out: Path) -> None:
             (predict_logits(network, input_batches(images)), labels) for images, labels in (data.val, data.calibration)
         )
         levels = (config.trusted_level, config.max_error, config.delta, config.candidates_level)
-        found = calibration.calibrate(val, held_out, *levels)
+        found = calibration.calibrate(val, held_out, *levels, reject_class=has_non_digits(config, data.classes))
         best.meta["calibration"] = found
         trust = Calibration.load(best)
         best.meta["metrics"]["val"] |= calibration.measure(trust, *val)
