@@ -167,7 +167,7 @@ def test_evaluate_scores_labeled_inputs(on_inputs):
     out, done = on_inputs
     assert (done.returncode, done.stderr.count("left out")) == (0, 0), done.stderr
     columns, rows = read_csv(out / "test.csv")
-    assert columns == ["path", "truth", "label", "confidence", "trusted", "reason", "right"]
+    assert columns == ["path", "truth", "label", "confidence", "trusted", "reason", "right", "candidates"]
     assert len(rows) == 20
     for row in rows:  # labeled by the name of the folder, or by the first character of the file name
         name = os.path.relpath(row["path"], ROOT / "inputs" / "test")
@@ -179,7 +179,7 @@ def test_evaluate_scores_labeled_inputs(on_inputs):
 def test_evaluate_counts_the_trusted_digits_and_lookalikes(on_inputs):
     out, done = on_inputs
     columns, rows = read_csv(out / "check.csv")
-    assert columns == ["path", "part", "label", "confidence", "trusted", "reason"]
+    assert columns == ["path", "part", "label", "confidence", "trusted", "reason", "candidates"]
     for part, count in (("digits", 10), ("lookalikes", 17)):
         trusted = [row["trusted"] == "True" for row in rows if row["part"] == part]
         assert len(trusted) == count

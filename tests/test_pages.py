@@ -106,7 +106,7 @@ def test_many_writes_json_a_csv_and_a_marked_picture(tmp_path, photo):
     (row,) = json.loads(done.stdout)
     assert list(row) == ["path", "error", "figures"]
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
-    assert ",".join(rows[0]) == "path,label,confidence,trusted,error,reason,line,x,y,width,height"
+    assert ",".join(rows[0]) == "path,label,confidence,trusted,error,reason,line,x,y,width,height,candidates"
     assert len(rows) == len(row["figures"]) == 10
     for figure, cells in zip(row["figures"], rows, strict=True):
         assert figure["label"] == cells["label"]

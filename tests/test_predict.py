@@ -65,7 +65,7 @@ def test_json_is_a_list_with_all_probabilities():
     rows = json.loads(done.stdout)
     assert [row["label"] for row in rows] == [path.name[0] for path in EXAMPLES[:2]]
     for row in rows:
-        assert list(row) == ["path", "label", "confidence", "trusted", "error", "reason", "probs"]
+        assert list(row) == ["path", "label", "confidence", "trusted", "error", "reason", "candidates", "probs"]
         assert list(row["probs"]) == list("0123456789")
         assert row["confidence"] == max(row["probs"].values())
         assert (row["error"], row["reason"], row["trusted"]) == (None, None, True)

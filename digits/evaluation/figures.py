@@ -10,8 +10,8 @@ from digits.imaging.mnist_format import is_blot
 from digits.imaging.segmentation import Segment, find_digits
 from digits.imaging.touching import cut_in_two
 
-_SPLIT_CONFIDENCE = 0.8  # smallest confidence in both parts of a figure that is read as two digits
-_FAR = 1.5  # distance beyond which a figure that is not a digit does not belong to the digits, in their heights
+_SPLIT_CONFIDENCE = 0.5  # smallest confidence in both parts of a figure that is read as two digits
+_FAR = 2.5  # distance beyond which a figure that is not a digit does not belong to the digits, in their heights
 
 
 def read_figures(predict: Callable[[np.ndarray], list[Reading]], image: np.ndarray) -> list[Reading]:
@@ -53,12 +53,10 @@ def _read_as_two(predict, segment):
         return []
     readings = _read(predict, [part for pair in pairs for part in pair])
     pairs = list(zip(readings[::2], readings[1::2], strict=True))
-    confidence, best = max(((min(map(_confidence, pair)), pair) for pair in pairs), key=lambda row: row[0])
-    return [reading.doubted(TOUCHING) for reading in best] if confidence >= _SPLIT_CONFIDENCE else []
-
-
-def _confidence(reading):
-    return reading.confidence if reading.is_answer else 0.0
+    best = max(pairs, key=lambda pair: min(reading.confidence for reading in pair))
+    if min(reading.confidence for reading in best) < _SPLIT_CONFIDENCE:
+        return []
+    return [reading.doubted(TOUCHING) for reading in best]
 
 
 def _drop_strays(figures):
