@@ -14,7 +14,7 @@ def page(*rectangles):
 
 
 def upright_is_7(images):
-    """Reads every narrow stroke as a trusted 7, everything else as no digit."""
+    """Reads every narrow stroke as a trusted 7, and rejects everything else."""
     wide = [np.ptp(np.flatnonzero(image.any(0))) > 6 for image in images]
     return [
         Reading("7", 0.3, trusted=False, reason=NOT_A_DIGIT) if is_wide else Reading("7", 0.99, trusted=True)

@@ -115,14 +115,14 @@ def shipped(name):
 
 def test_the_results_are_those_of_the_runs():
     """In the results tables, mean and standard deviation follow from the accuracies listed next to them."""
-    rows = re.findall(r"\| `configs/(\w+)\.yaml` \|.*?\| ([\d.]+) ± ([\d.]+) \| ([\d. ]+) \|", TEXT)
-    seeds = {"tutorial": 5, "mlp": 5, "lenet_fast": 10, "lenet": 5, "extended": 3, "photo_cnn": 3, "few_labels": 3}
+    rows = re.findall(r"\| `configs/(\w+)\.yaml` \|.*?\| ([\d.]+)(?: ± ([\d.]+))? \| ([\d. ]+) \|", TEXT)
+    seeds = {"tutorial": 5, "mlp": 5, "lenet_fast": 10, "lenet": 5, "extended": 1, "photo_cnn": 3, "few_labels": 3}
     assert [row[0] for row in rows] == list(seeds)
     for name, mean, spread, values in rows:
         accuracies = np.array(values.split(), float)
         assert len(accuracies) == seeds[name], name
         assert f"{accuracies.mean():.2f}" == mean, name
-        assert f"{accuracies.std(ddof=1):.2f}" == spread, name
+        assert (f"{accuracies.std(ddof=1):.2f}" if len(accuracies) > 1 else "") == spread, name
         assert mean in (ROOT / "configs" / f"{name}.yaml").read_text(), name
         if name in SHIPPED:
             runs = [

@@ -71,7 +71,7 @@ class Calibration:
         """Logits [N, C] -> bool [N, C]: the sets that name the right class with the promised probability.
 
         The set of an accepted prediction is its class. That of a doubtful one has all classes with at least the
-        probability `candidate_threshold`. An image of none of the classes has none.
+        probability `candidate_threshold`. An image outside the classes has none.
         """
         probs = self.probs(logits)
         is_label = probs >= probs.max(1, keepdims=True)
@@ -103,7 +103,7 @@ def calibrate(
         max_error: maximum error rate among the accepted predictions.
         delta: probability that this bound fails.
         candidates_level: probability that the candidates of a doubtful prediction include the right class.
-        reject_class: whether the network was trained with images of none of the classes, see `optim.make_loss`.
+        reject_class: whether the network was trained with images outside the classes, see `optim.make_loss`.
 
     Returns:
         A dict with the keys of `trust_report.MEANINGS`, which explains each.

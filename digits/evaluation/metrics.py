@@ -89,7 +89,7 @@ def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
 
     Args:
         known: float [n], scores of images of the classes.
-        unknown: float [m], scores of images of none of the classes.
+        unknown: float [m], scores of images outside the classes.
     """
     ordered = np.sort(unknown)
     below, not_above = (np.searchsorted(ordered, known, side) for side in ("left", "right"))

@@ -37,7 +37,7 @@ def augmentation(config: Config) -> dict[str, float]:
 
 
 def has_non_digits(config: Config, classes: list[str]) -> bool:
-    """Whether batches have images of none of the classes; they are for the digits 0 to 9 only."""
+    """Whether batches have images outside the classes; such images are for the digits 0 to 9 only."""
     return config.non_digits > 0 and classes == list(CLASSES)
 
 
