@@ -25,12 +25,12 @@ def upright_is_7(images):
 def test_what_is_not_a_digit_and_far_from_all_digits_is_dropped():
     digits = [(100, 100, 12, 60), (160, 100, 12, 60)]
     square_beside, square_far = (220, 110, 50, 50), (480, 480, 60, 60)
-    assert len(read_figures(upright_is_7, page(*digits))) == 2
-    assert len(read_figures(upright_is_7, page(*digits, square_beside))) == 3
-    assert len(read_figures(upright_is_7, page(*digits, square_far))) == 2
+    assert len(read_figures(upright_is_7, page(*digits), split=True)) == 2
+    assert len(read_figures(upright_is_7, page(*digits, square_beside), split=True)) == 3
+    assert len(read_figures(upright_is_7, page(*digits, square_far), split=True)) == 2
 
 
 def test_a_page_without_digits_keeps_its_figures():
-    figures = read_figures(upright_is_7, page((100, 100, 60, 60), (400, 400, 60, 60)))
+    figures = read_figures(upright_is_7, page((100, 100, 60, 60), (400, 400, 60, 60)), split=True)
     assert [figure.reason for figure in figures] == [NOT_A_DIGIT] * 2
-    assert read_figures(upright_is_7, page()) == []
+    assert read_figures(upright_is_7, page(), split=True) == []

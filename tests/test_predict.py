@@ -164,7 +164,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "checkpoints" / "shipped" / "lenet", tmp_path / "lenet")
     monkeypatch.setenv("HOME", str(tmp_path))
     done = call(predict.main, "~/7_scan.png", "--checkpoint", "~/lenet")
-    assert done.stdout.startswith(f"{tmp_path / '7_scan.png'}: 7, ")
+    assert done.stdout.startswith(f"{tmp_path / '7_scan.png'}: 7")
 
 
 def test_show_draws_the_prediction(tmp_path):

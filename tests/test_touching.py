@@ -51,7 +51,7 @@ def test_at_least_80_percent_of_touching_pairs_are_read_and_none_is_trusted(page
     classifier = Classifier()
     right = total = 0
     for page in pages:
-        figures = classifier.read_figures(page.image)
+        figures = classifier.read_figures(page.image, split=True)
         assert not any(figure.trusted for figure in figures if figure.reason == TOUCHING)
         for first, second in touching_pairs(page):
             found = [at(figures, page.boxes[index]) for index in (first, second)]

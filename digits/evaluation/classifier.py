@@ -76,12 +76,12 @@ class Classifier:
             image = read_image(path)
         except InputError as error:
             return [Reading(path=str(path), error=str(error))]
-        readings = [replace(reading, path=str(path)) for reading in self.read_figures(image)]
+        readings = [replace(reading, path=str(path)) for reading in self.read_figures(image, split=True)]
         return readings or [Reading(path=str(path), trusted=False, reason=BLANK)]
 
-    def read_figures(self, image: np.ndarray) -> list[Reading]:
+    def read_figures(self, image: np.ndarray, split: bool = False) -> list[Reading]:
         """Find the digits in a picture, as `find_digits` takes it, and read each, in reading order."""
-        return figures.read_figures(self.predict, image)
+        return figures.read_figures(self.predict, image, split)
 
     def load(self, path: str | Path) -> Reading:
         """Load a picture file as the network's input, `image`; if there is none, `reason` or `error` says why.

@@ -10,16 +10,17 @@ from digits.imaging.mnist_format import is_blot
 from digits.imaging.segmentation import Segment, find_digits
 from digits.imaging.touching import cut_in_two
 
-_SPLIT_CONFIDENCE = 0.5  # smallest confidence in both parts of a figure that is read as two digits
+_SPLIT_CONFIDENCE = 0.98  # smallest confidence in both parts of a figure that is read as two digits
 _FAR = 2.5  # distance beyond which a figure that is not a digit does not belong to the digits, in their heights
 
 
-def read_figures(predict: Callable[[np.ndarray], list[Reading]], image: np.ndarray) -> list[Reading]:
+def read_figures(predict: Callable[[np.ndarray], list[Reading]], image: np.ndarray, split: bool) -> list[Reading]:
     """Find the digits in a picture and read each, in reading order, with its `box` and `line`.
 
     Args:
         predict: reads images float32 [N, 28, 28] in MNIST format.
         image: as `find_digits` takes it.
+        split: whether to read digits that touch, which takes a tenth of a second or more for each figure in doubt.
     """
     segments = find_digits(image)
     if not segments:
@@ -27,7 +28,7 @@ def read_figures(predict: Callable[[np.ndarray], list[Reading]], image: np.ndarr
     figures = []
     for reading, segment in zip(_read(predict, segments), segments, strict=True):
         reading = reading.doubted(_doubt(reading, segment))
-        may_be_two = not (reading.trusted or segment.is_sign or segment.is_small)
+        may_be_two = split and not (reading.trusted or segment.is_sign or segment.is_small or is_blot(segment.image))
         figures += (_read_as_two(predict, segment) if may_be_two else []) or [reading]
     return _drop_strays(figures)
 
@@ -54,7 +55,7 @@ def _read_as_two(predict, segment):
     readings = _read(predict, [part for pair in pairs for part in pair])
     pairs = list(zip(readings[::2], readings[1::2], strict=True))
     best = max(pairs, key=lambda pair: min(reading.confidence for reading in pair))
-    if min(reading.confidence for reading in best) < _SPLIT_CONFIDENCE:
+    if not all(reading.is_answer and reading.confidence >= _SPLIT_CONFIDENCE for reading in best):
         return []
     return [reading.doubted(TOUCHING) for reading in best]
 
