@@ -135,3 +135,11 @@ def test_a_long_digit_is_no_printed_line():
         ("four in two strokes", 40, 100, 60), ("wide two", 160, 60, 200), ("one", 500, 100, 60), size=(400, 700)
     )
     assert len(find_digits(canvas)) == 3
+
+
+@pytest.mark.parametrize("thickness", [1, 2, 3, 6])
+@pytest.mark.parametrize("end", [(550, 200), (550, 230), (50, 20)])
+def test_a_line_alone_is_one_segment(thickness, end):
+    """There are no digits for it to join, and without it there is no ink."""
+    canvas = cv2.line(np.zeros((400, 600), np.uint8), (50, 200), end, 255, thickness, cv2.LINE_AA)
+    assert len(find_digits(canvas)) == 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digits.imaging.components import cut_out, find_components
+from digits.imaging.components import INK, cut_out, find_components
 from digits.imaging.ink import BlankImage, find_ink
 from digits.imaging.mnist_format import ink_to_mnist
 from digits.imaging.ruled_lines import find_joining_line
@@ -17,6 +17,7 @@ _GAP_ABOVE = 0.35  # largest gap between a bar and the stroke below it, or betwe
 _GAP_BESIDE = 0.15  # largest gap between two strokes side by side, as in a 4
 _GAP_BROKEN = 0.05  # the same if one is less than half as tall: part of a broken stroke, or an exponent farther off
 _JOINED = 2.2  # width or height beyond which a printed line may have joined digits, as a share of the usual height
+_DIGITS = 0.2  # smallest share of the ink of such a component that is left without the line; a dash is all line
 _STROKE = 0.75  # height below which a component may be a stroke of its neighbor
 _OVERLAP = 0.33  # smallest horizontal overlap of components above each other, as a share of the narrower one's width
 _SMALL = 0.4  # smallest height of a digit, as a share of the usual height; less is a sign, a comma or dust
@@ -86,9 +87,8 @@ def find_digits(image: np.ndarray) -> list[Segment]:
 def _find_components(ink):
     """Find components, once more if printed lines have joined some; erases these lines from `ink`."""
     components = find_components(ink)
-    boxes = components.boxes[components.kept]
-    usual = _usual(boxes[:, 3])
-    joined = False
+    usual = _usual(components.boxes[components.kept, 3])
+    lines = np.zeros(ink.shape, bool)
     for n in np.flatnonzero(components.kept & (components.boxes[:, 2:].max(1) > _JOINED * usual)):
         x, y, width, height = components.boxes[n]
         part = np.s_[y : y + height, x : x + width]
@@ -97,10 +97,13 @@ def _find_components(ink):
             line = find_joining_line(ink, component, x, y, usual)
         else:
             line = find_joining_line(ink.T, component.T, y, x, usual)
-        if line is not None:
-            ink[line if width > height else line.T] = 0
-            joined = True
-    return find_components(ink) if joined else components
+            line = None if line is None else line.T
+        if line is not None and (component & ~line[part]).sum() >= _DIGITS * component.sum():
+            lines |= line
+    if not lines.any() or not (ink[~lines] > INK).any():
+        return components
+    ink[lines] = 0
+    return find_components(ink)
 
 
 def _usual(heights):
