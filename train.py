@@ -35,7 +35,7 @@ from digits.evaluation.metrics import score
 from digits.networks.checkpoint import load_checkpoint
 from digits.networks.registry import predict_logits
 from digits.training import parallel
-from digits.training.batches import TrainingBatches, steps_per_epoch
+from digits.training.batches import TrainingBatches, has_non_digits, steps_per_epoch
 from digits.training.checkpointer import Checkpointer
 from digits.training.history import HEADER, epoch_row, format_epoch, is_best, next_epoch, reason_to_stop
 from digits.training.optim import make_average, make_loss, make_optimizer, make_schedule
@@ -61,7 +61,7 @@ def train(stage: Stage) -> list[dict]:
         RunError: the loss is not a finite number.
     """
     config, data, network, out = stage.config, stage.data, stage.network, stage.out
-    loss_function = make_loss(config, data.class_counts)
+    loss_function = make_loss(config, data.class_counts, has_non_digits(config, data.classes))
     schedule = make_schedule(config, steps_per_epoch(config, data))
     optimizer = make_optimizer(config, schedule, network)
     average = make_average(config, network)  # of the weights over the steps: it is evaluated and saved

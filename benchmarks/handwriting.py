@@ -7,17 +7,18 @@ python -m benchmarks.handwriting ../shared/data --draw FOLDER         also draws
 The folder holds `pen_strokes.jsonl.gz` (digits as pen strokes, UCI's pen digits) and `letters.npz` (EMNIST's letters).
 """
 
-import argparse
 import gzip
 import json
-from pathlib import Path
+from contextlib import suppress
 
 import cv2
 import numpy as np
 
+from digits.cli import ArgumentParser, InputError, run
 from digits.evaluation.classifier import Classifier, doubt_picture
 from digits.evaluation.metrics import auroc, oscr
 from digits.evaluation.reading import BLANK, Reading
+from digits.files import user_path
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import to_mnist
 
@@ -25,7 +26,9 @@ SIDE = 400  # side of the square to draw on, pixels
 PAPER, INK = 235, 30  # gray levels
 
 
-def draw_strokes(strokes: list, rng: np.random.Generator, pen: int | None = None, size: float | None = None):
+def draw_strokes(
+    strokes: list, rng: np.random.Generator, pen: int | None = None, size: float | None = None
+) -> np.ndarray:
     """Draw pen strokes, points [K, 2] each, as in the drawing window: uint8 [400, 400], bright on black.
 
     The size (a share of the side), the place and, unless it is given, the pen's width are random.
@@ -153,7 +156,7 @@ def draw_sign(rng: np.random.Generator) -> np.ndarray:
     """Draw a dot, a slash, a dash, a cross, a plus, an equals sign, a colon, a check mark, or an arrow."""
     image, pen = np.zeros((SIDE, SIDE), np.uint8), int(rng.integers(8, 40))
     reach = rng.uniform(60, 150)
-    middle = rng.uniform(reach + 20, SIDE - reach - 20, 2) if reach < 170 else np.array([200, 200])
+    middle = rng.uniform(reach + 20, SIDE - reach - 20, 2)
     lean = rng.uniform(0.45, 1.2)
 
     def line(*points):
@@ -194,27 +197,28 @@ def read(classifier: Classifier, images: list[np.ndarray]) -> tuple[list[Reading
     Returns:
         The readings, and the score of each as a digit: float [N], the least for a blank picture.
     """
-    readings, scores = [], np.full(len(images), -np.inf)
+    blank = Reading(trusted=False, reason=BLANK)
+    readings, scores, normalized = [blank] * len(images), np.full(len(images), -np.inf), {}
     for number, image in enumerate(images):
-        try:
-            normalized = to_mnist(image)[None]
-        except BlankImage:
-            readings.append(Reading(trusted=False, reason=BLANK))
-            continue
-        logits = classifier.logits(normalized)
-        (reading,) = classifier.decide(normalized, logits, classifier.probs(logits))
-        readings.append(reading.doubted(doubt_picture(normalized[0])))
-        scores[number] = classifier.calibration.digit_scores(logits)[0]
+        with suppress(BlankImage):
+            normalized[number] = to_mnist(image)
+    inputs = np.stack(list(normalized.values()))
+    logits = classifier.logits(inputs)
+    for number, reading in zip(normalized, classifier.decide(inputs, logits, classifier.probs(logits)), strict=True):
+        readings[number] = reading.doubted(doubt_picture(reading.image))
+    scores[list(normalized)] = classifier.calibration.digit_scores(logits)
     return readings, scores
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--draw", type=Path, metavar="FOLDER")
-    parser.add_argument("--count", type=int, default=1000, help="digits of each kind (default: 1000)")
+    parser = ArgumentParser(prog="handwriting.py", description=__doc__)
+    parser.add_argument("data", type=user_path)
+    parser.add_argument("--checkpoint", type=user_path, metavar="DIR", help="trained weights [the shipped ones]")
+    parser.add_argument("--draw", type=user_path, metavar="FOLDER", help="draw ten of each kind")
+    parser.add_argument("--count", type=int, default=1000, help="digits of each kind [1000]")
     args = parser.parse_args(argv)
+    if missing := [name for name in ("pen_strokes.jsonl.gz", "letters.npz") if not (args.data / name).is_file()]:
+        raise InputError(f"{args.data}: {' and '.join(missing)} not found; they are not shipped")
     classifier = Classifier(args.checkpoint)
     with gzip.open(args.data / "pen_strokes.jsonl.gz", "rt") as lines:
         digits = [json.loads(line) for line in lines]
@@ -229,14 +233,14 @@ def main(argv: list[str] | None = None) -> None:
         trusted = np.array([reading.trusted for reading in readings])
         rates = [100 * right.mean(), 100 * trusted.mean(), 100 * right[trusted].mean() if trusted.any() else 100]
         print(
-            f"{kind.__name__.replace('_', ' '):20}  " + f"{rates[0]:7.1f}  {rates[1]:9.1f}  {rates[2]:16.1f}",
+            f"{kind.__name__.replace('_', ' '):20}  {rates[0]:7.1f}  {rates[1]:9.1f}  {rates[2]:16.1f}",
             flush=True,
         )
         if kind is plain:
             known = right, scores
         if args.draw:
             args.draw.mkdir(parents=True, exist_ok=True)
-            sheet = np.hstack([cv2.resize(_as_bgr(image), (200, 200)) for image in images[:10]])
+            sheet = np.hstack([cv2.resize(image, (200, 200)) for image in images[:10]])
             cv2.imwrite(str(args.draw / f"{kind.__name__}.png"), sheet)
     letters = np.load(args.data / "letters.npz")
     readings, scores = read(classifier, list(letters["images"]))
@@ -251,9 +255,5 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{2 * args.count:,} dots, slashes and signs: {trusted} trusted")
 
 
-def _as_bgr(image):
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

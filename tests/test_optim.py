@@ -75,7 +75,7 @@ def test_a_share_below_1_interpolates_with_the_initial_weights():
 
 def test_outliers_are_a_class_whose_logit_is_0():
     counts = np.ones(10)
-    loss, plain = make_loss(Config(non_digits=8), counts), make_loss(Config(), counts)
+    loss, plain = make_loss(Config(), counts, reject_class=True), make_loss(Config(), counts)
     logits = np.random.default_rng(0).normal(0, 2, (4, 10)).astype(np.float32)
     energy = np.log(np.exp(logits).sum(1))
     outliers = loss(paddle.to_tensor(logits), np.full(4, 10)).item()

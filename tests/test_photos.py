@@ -154,9 +154,9 @@ def test_balanced_weights_give_each_class_the_same_weight():
     logits = paddle.to_tensor(np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32))
     with_reject = np.pad(logits.numpy(), ((0, 0), (0, 1)))  # the logit of "neither" is 0
     losses = -paddle.nn.functional.log_softmax(paddle.to_tensor(with_reject)).numpy()[range(5), labels]
-    plain = make_loss(Config(non_digits=1), counts)(logits, labels).item()
+    plain = make_loss(Config(), counts, reject_class=True)(logits, labels).item()
     assert plain == pytest.approx(losses.mean(), rel=1e-5)
-    balanced = make_loss(Config(non_digits=1, class_weights="balanced"), counts)(logits, labels).item()
+    balanced = make_loss(Config(class_weights="balanced"), counts, reject_class=True)(logits, labels).item()
     assert balanced == pytest.approx((losses * [2 / 3, 2 / 3, 2 / 3, 2, 1]).mean(), rel=1e-5)
 
 

@@ -161,10 +161,10 @@ def test_a_file_without_end_is_refused(monkeypatch):
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     shutil.copy(ROOT / "examples" / "7_scan.png", tmp_path)
-    shutil.copytree(ROOT / "checkpoints" / "shipped" / "lenet", tmp_path / "lenet")
+    shutil.copytree(ROOT / "checkpoints" / "shipped" / "extended", tmp_path / "extended")
     monkeypatch.setenv("HOME", str(tmp_path))
-    done = call(predict.main, "~/7_scan.png", "--checkpoint", "~/lenet")
-    assert done.stdout.startswith(f"{tmp_path / '7_scan.png'}: 7")
+    done = call(predict.main, "~/7_scan.png", "--checkpoint", "~/extended")
+    assert done.stdout.startswith(f"{tmp_path / '7_scan.png'}: 7, ")
 
 
 def test_show_draws_the_prediction(tmp_path):

@@ -199,7 +199,7 @@ def test_make_train_on_a_fresh_machine_and_again(tmp_path):
     assert "SHA-256 verified" in first.stderr
     accuracy = float(re.search(r"^accuracy ([\d.]+)%", first.stdout, re.MULTILINE)[1])
     assert accuracy >= 99.2
-    assert "examples/7_scan.png: 7" in first.stdout
+    assert "examples/7_scan.png: 7, " in first.stdout
 
     again = subprocess.run(
         ["make", "train"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=600

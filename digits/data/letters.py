@@ -5,8 +5,8 @@ import numpy as np
 from digits.data.augment import augment
 from digits.data.strokes import SIDE, draw_template
 
-# The handwritten forms of letters, as `strokes.parse` takes them. Left out are those that could be digits: l, O, o, Z,
-# a plain I and a plain q.
+# The handwritten forms of letters, as `strokes.draw_template` takes them. Left out are those that could be digits: l,
+# O, o, Z, a plain I and a plain q.
 _LETTERS = {
     "A": [
         "16,90 50,8! 84,90 / 30,62 72,60",

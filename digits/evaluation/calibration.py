@@ -1,15 +1,16 @@
 """Confidence calibration: temperature scaling, and which predictions to accept.
 
-Val chooses the temperature, the digit level and the candidate thresholds. The calibration images, which the run uses
-neither for training nor for any other choice, decide which candidate guarantees the error rate.
+Val chooses the temperature, the digit level and the thresholds to test. The calibration images, which the run uses
+neither for training nor for any other choice, decide which of these thresholds guarantees the error rate, and from
+which probability on a class is a candidate of a doubtful prediction.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from digits.evaluation.metrics import cross_entropy, softmax
-from digits.evaluation.thresholds import candidate_thresholds, guaranteed_threshold, interval_threshold
+from digits.evaluation.metrics import cross_entropy, log_sum_exp, softmax
+from digits.evaluation.thresholds import guaranteed_threshold, interval_threshold, thresholds_to_test
 from digits.networks.checkpoint import Checkpoint
 
 BINS = 15  # bins of equal width, as in Guo et al. 2017
@@ -58,14 +59,17 @@ class Calibration:
 
     def digit_scores(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> score float64 [N], larger for images of the classes: minus the energy (Liu et al. 2020)."""
-        largest = logits.max(1)
-        return largest + np.log(np.exp(np.float64(logits) - largest[:, None]).sum(1))
+        return log_sum_exp(logits.astype(np.float64))
 
     def accepts(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> bool [N]: whether the image passes as one of the classes, with enough confidence."""
         if self.guaranteed_threshold is None:
             return np.zeros(len(logits), bool)
         return self.in_classes(logits) & (self.confidences(logits) >= self.guaranteed_threshold)
+
+    def doubts(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [N, C] -> bool [N]: whether the image passes as one of the classes, but with too little confidence."""
+        return self.in_classes(logits) & ~self.accepts(logits)
 
     def is_candidate(self, logits: np.ndarray) -> np.ndarray:
         """Logits [N, C] -> bool [N, C]: the sets that name the right class with the promised probability.
@@ -74,11 +78,10 @@ class Calibration:
         probability `candidate_threshold`. An image outside the classes has none.
         """
         probs = self.probs(logits)
-        is_label = probs >= probs.max(1, keepdims=True)
-        if self.candidate_threshold is None:
-            return is_label & self.in_classes(logits)[:, None]
-        sets = is_label | ((probs >= self.candidate_threshold) & ~self.accepts(logits)[:, None])
-        return sets & self.in_classes(logits)[:, None]
+        sets = (probs >= probs.max(1, keepdims=True)) & self.in_classes(logits)[:, None]
+        if self.candidate_threshold is not None:
+            sets |= (probs >= self.candidate_threshold) & self.doubts(logits)[:, None]
+        return sets
 
 
 FIELDS = tuple(field.name for field in fields(Calibration))
@@ -115,19 +118,17 @@ def calibrate(
     scores = calibration.digit_scores(val_logits)
     calibration = replace(calibration, digit_level=float(np.quantile(scores, 1 - PASS_RATE, method="lower")))
 
-    candidates = candidate_thresholds(
-        calibration.confidences(val_logits), val_logits.argmax(1) == val_labels, max_error
-    )
+    to_test = thresholds_to_test(calibration.confidences(val_logits), val_logits.argmax(1) == val_labels, max_error)
     correct = logits.argmax(1) == labels
     confidences, in_classes = calibration.confidences(logits), calibration.in_classes(logits)
     calibration = replace(
         calibration,
         trusted_threshold=interval_threshold(confidences[correct], trusted_level),
         guaranteed_threshold=guaranteed_threshold(
-            confidences[in_classes], correct[in_classes], candidates, max_error, delta
+            confidences[in_classes], correct[in_classes], to_test, max_error, delta
         ),
     )
-    doubtful = in_classes & ~calibration.accepts(logits)
+    doubtful = calibration.doubts(logits)
     of_right_class = calibration.probs(logits)[doubtful, labels[doubtful]]
     calibration = replace(calibration, candidate_threshold=interval_threshold(of_right_class, candidates_level))
     return {
@@ -155,7 +156,7 @@ def measure(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) ->
 
 def measure_candidates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> dict:
     """Measure the candidates of doubtful predictions: how many there are, `coverage`, and the mean `size` of a set."""
-    doubtful = calibration.in_classes(logits) & ~calibration.accepts(logits)
+    doubtful = calibration.doubts(logits)
     sets = calibration.is_candidate(logits)[doubtful]
     covered = sets[np.arange(len(sets)), labels[doubtful]]
     found = {"coverage": float(covered.mean()), "size": float(sets.sum(1).mean())} if len(sets) else {}

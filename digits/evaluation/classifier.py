@@ -80,7 +80,7 @@ class Classifier:
         return readings or [Reading(path=str(path), trusted=False, reason=BLANK)]
 
     def read_figures(self, image: np.ndarray, split: bool = False) -> list[Reading]:
-        """Find the digits in a picture, as `find_digits` takes it, and read each, in reading order."""
+        """Find the digits in a picture and read each, see `figures.read_figures`."""
         return figures.read_figures(self.predict, image, split)
 
     def load(self, path: str | Path) -> Reading:

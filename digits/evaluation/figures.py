@@ -27,9 +27,9 @@ def read_figures(predict: Callable[[np.ndarray], list[Reading]], image: np.ndarr
         return []
     figures = []
     for reading, segment in zip(_read(predict, segments), segments, strict=True):
-        reading = reading.doubted(_doubt(reading, segment))
-        may_be_two = split and not (reading.trusted or segment.is_sign or segment.is_small or is_blot(segment.image))
-        figures += (_read_as_two(predict, segment) if may_be_two else []) or [reading]
+        doubt = _doubt(reading, segment)
+        may_be_two = split and not (reading.trusted or doubt)
+        figures += (_read_as_two(predict, segment) if may_be_two else []) or [reading.doubted(doubt)]
     return _drop_strays(figures)
 
 

@@ -72,11 +72,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
+def log_sum_exp(logits: np.ndarray) -> np.ndarray:
+    """Logits [N, C] -> logarithm of the sum of their exponentials [N]."""
+    top = logits.max(1, keepdims=True)
+    return np.log(np.exp(logits - top).sum(1)) + top[:, 0]
+
+
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood, in nats, of labels int [N] under logits float [N, C]."""
-    top = logits.max(1, keepdims=True)
-    log_total = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
-    return float((log_total - logits[np.arange(len(labels)), labels]).mean())
+    return float((log_sum_exp(logits) - logits[np.arange(len(labels)), labels]).mean())
 
 
 def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -22,7 +22,7 @@ def interval_threshold(confidences: np.ndarray, level: float) -> float:
     return float(np.sort(confidences)[k - 1]) if k else 0.0
 
 
-def candidate_thresholds(confidences: np.ndarray, correct: np.ndarray, max_error: float) -> np.ndarray:
+def thresholds_to_test(confidences: np.ndarray, correct: np.ndarray, max_error: float) -> np.ndarray:
     """Choose quantiles of val's confidences for `guaranteed_threshold` to test.
 
     The strictest accepts 75% of val, or less, down to 15%, until at most half of `max_error` of these are wrong.

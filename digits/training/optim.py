@@ -13,21 +13,22 @@ from digits.config import Config
 _NEW_SHARE = 0.9  # share of the new weights when a fine-tuned network is averaged with the one it started from
 
 
-def make_loss(config: Config, class_counts: np.ndarray) -> Callable[[paddle.Tensor, np.ndarray], paddle.Tensor]:
+def make_loss(
+    config: Config, class_counts: np.ndarray, reject_class: bool = False
+) -> Callable[[paddle.Tensor, np.ndarray], paddle.Tensor]:
     """Return the loss function: logits [N, C] and labels int [N] -> scalar.
 
-    With `non_digits`, label C stands for "none of the classes". It is a class of its own, whose logit is always 0: the
-    network learns logits whose log-sum-exp is above 0 for digits and below for other images (outlier exposure,
+    With `reject_class`, label C stands for "none of the classes". It is a class of its own, whose logit is always 0:
+    the network learns logits whose log-sum-exp is above 0 for digits and below for other images (outlier exposure,
     Hendrycks et al. 2019, with the energy of Liu et al. 2020 as the score).
 
     Args:
-        config: `loss`, `label_smoothing`, `non_digits` and `class_weights`; if `balanced`, an image's weight is the
-            mean class count divided by the count of its class. Images with label C have weight 1.
+        config: `loss`, `label_smoothing` and `class_weights`; if `balanced`, an image's weight is the mean class count
+            divided by the count of its class. Images with label C have weight 1.
         class_counts: int [C], training images per class.
+        reject_class: whether there are images of label C.
     """
-    num_classes = len(class_counts)
-    has_outliers = config.non_digits > 0
-    targets = np.eye(num_classes + has_outliers, dtype=np.float32)  # [C, C] or [C + 1, C + 1]
+    targets = np.eye(len(class_counts) + reject_class, dtype=np.float32)  # [C, C] or [C + 1, C + 1]
     targets = (1 - config.label_smoothing) * targets + config.label_smoothing / len(targets)
     balanced = config.class_weights == "balanced"
     reduction = "none" if balanced else "mean"
@@ -35,7 +36,7 @@ def make_loss(config: Config, class_counts: np.ndarray) -> Callable[[paddle.Tens
 
     def loss_function(logits, labels):
         target = paddle.to_tensor(targets[labels])  # [N, C] or [N, C + 1]
-        if has_outliers:
+        if reject_class:
             logits = F.pad(logits, [0, 1])  # [N, C + 1]
         if config.loss == "mse":
             losses = F.mse_loss(F.softmax(logits), target, reduction)
