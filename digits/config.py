@@ -27,7 +27,7 @@ class Config:
     """The settings of one training run. Field, YAML key and flag share one name; `--help` prints the meanings below."""
 
     # The network
-    model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp", "photo_cnn", "transfer"))
+    model: str = _setting("lenet", "network", choices=("lenet", "extended", "mlp", "tiny", "photo_cnn", "transfer"))
     activation: str = _setting("relu", "lenet: activation; sigmoid is the tutorial's", choices=("relu", "sigmoid"))
     image_size: int = _setting(96, "photo_cnn, transfer: side of the photos, pixels", low=17, high=1024)
     dropout: bool = _setting(True, "photo_cnn: use dropout")

@@ -13,13 +13,14 @@ FLOORS = [  # a module may import from its own room and from lower floors
     {"imaging"},
     {"data", "networks"},
     {"evaluation"},
-    {"training", "window"},
+    {"training", "window", "export"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 USES_PADDLE = (
     "runtime",
     "networks",
     "training",
+    "export",
     "data.image_files",
     "data.workers",
     "data.download",

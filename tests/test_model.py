@@ -19,6 +19,7 @@ from digits.config import FIELDS
 from digits.networks.checkpoint import load_weights, read_weights
 from digits.networks.description import check_description
 from digits.networks.registry import NETWORKS, build_network, count_parameters, predict_logits
+from digits.networks.tiny import TinyNet
 from model import MLP, ExtendedLeNet, LeNet
 
 
@@ -47,6 +48,12 @@ def test_extended_has_284722_parameters():
 
 def test_the_mlp_has_101770_parameters():
     assert count_parameters(MLP()) == 784 * 128 + 128 + 128 * 10 + 10 == 101_770
+
+
+def test_tiny_has_1440_parameters():
+    # four convolutions, two of them depthwise-separable, a depthwise one of 6x6, their batch norms, and a linear layer
+    convolutions = 25 * 4 + 9 * 4 * 6 + (9 * 6 + 6 * 13) + (9 * 13 + 13 * 13) + 36 * 13
+    assert count_parameters(TinyNet()) == convolutions + 2 * (4 + 6 + 13 + 13 + 13) + 13 * 10 + 10 == 1_440 < 1_500
 
 
 class PlainExtended(nn.Layer):

@@ -13,6 +13,7 @@ from digits.cli import InputError
 from digits.files import project_path
 from digits.networks.checkpoint import Checkpoint, load_weights
 from digits.networks.photo import PhotoCNN, TransferNet
+from digits.networks.tiny import TinyNet
 
 
 def _load_model_file():
@@ -29,6 +30,7 @@ NETWORKS = {
     "lenet": _model.LeNet,
     "extended": _model.ExtendedLeNet,
     "mlp": _model.MLP,
+    "tiny": TinyNet,
     "photo_cnn": PhotoCNN,
     "transfer": TransferNet,
 }

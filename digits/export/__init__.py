@@ -1,0 +1,1 @@
+"""Exports: a trained network as a Paddle inference model, an ONNX file or an HTML page."""
