@@ -1,6 +1,7 @@
 """Export a trained network to other programs; each export is loaded and compared with the network first.
 
 python export.py                                                   ONNX, into outputs/export/extended.onnx
+python export.py --checkpoint checkpoints/lenet --format html      one page that reads digits, for any browser
 python export.py --format paddle --out deploy/extended             a folder for paddle.jit.load and paddle.inference
 """
 
@@ -16,7 +17,7 @@ from digits.cli import ArgumentParser, InputError, run
 from digits.files import output_file, user_path
 from digits.runtime import choose_device, tune_cpu
 
-SUFFIXES = {"onnx": ".onnx", "paddle": ""}  # the format paddle is a folder
+SUFFIXES = {"onnx": ".onnx", "paddle": "", "html": ".html"}  # the format paddle is a folder
 
 
 def default_path(checkpoint: Path, suffix: str) -> Path:
@@ -29,7 +30,7 @@ def export(args) -> None:
     """Load the checkpoint, export it, and print what was written and how closely it agrees with the network.
 
     Raises:
-        InputError: the checkpoint cannot be used, or the file cannot be written.
+        InputError: the checkpoint cannot be used, the format does not fit it, or the file cannot be written.
         RunError: the export does not agree with the network.
     """
     from digits.export.description import describe  # these import Paddle
@@ -40,13 +41,19 @@ def export(args) -> None:
     choose_device("cpu")
     checkpoint = load_checkpoint(args.checkpoint or SHIPPED)
     network, _ = load_network(checkpoint)
+    name = checkpoint.meta["model"]["name"]
+    if args.format == "html" and name != "lenet":
+        raise InputError(
+            f"--format html: the page shows the layers of LeNet, and {checkpoint.path} is '{name}'; "
+            "try --checkpoint checkpoints/shipped/lenet"
+        )
     out = args.out or default_path(checkpoint.path, SUFFIXES[args.format])
     written = FORMATS[args.format](network, checkpoint, describe(checkpoint, network.input_shape), out)
     for path in written.paths:
         print(f"{path}  {path.stat().st_size / 1000:,.1f} kB")
     print(
         f"compared on {IMAGES:,} images with {written.reader}: "
-        f"its logits differ from the network's by at most {written.difference:.1e}"
+        f"its {written.compared} differ from the network's by at most {written.difference:.1e}"
     )
 
 

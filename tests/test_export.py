@@ -149,6 +149,7 @@ def test_an_operation_that_onnx_lacks_here_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--format", "html"], "--format html: the page shows the layers of LeNet, and .* is 'extended'"),
         (["--out", "net.txt"], "--out net.txt: expected the name of a file that ends in .onnx"),
         (["--format", "tflite"], "invalid choice: 'tflite'"),
         (["--checkpoint", "nowhere"], "checkpoint nowhere: no such file or folder"),

@@ -19,14 +19,17 @@ from digits.cli import RunError
 from digits.config import DIGIT_SHAPE
 from digits.data.image_files import to_input
 from digits.data.synthetic_digits import make_synthetic_digits
+from digits.evaluation.calibration import Calibration
+from digits.evaluation.metrics import softmax
 from digits.export.onnx_graph import INPUT, OUTPUT, to_onnx
+from digits.export.page import build_page, page_logits, read_page
 from digits.files import output_folder, replacing
 from digits.networks.checkpoint import Checkpoint
 from digits.networks.registry import predict_logits
 
 IMAGES = 1_000  # to compare on
 _BATCH = 100
-_MAX_DIFFERENCE = 1e-4
+_MAX_LOGIT_DIFFERENCE, _MAX_PROB_DIFFERENCE = 1e-4, 0.01  # the page's weights are rounded to float16
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Export:
     Attributes:
         paths: the files, the main one first.
         reader: the program that they were loaded with to compare them.
-        difference: the largest difference of its logits from the network's.
+        compared: what was compared, `logits` or `probabilities`.
+        difference: the largest difference from the network.
     """
 
     paths: list[Path]
     reader: str
+    compared: str
     difference: float
 
 
@@ -58,7 +63,7 @@ def export_paddle(network: paddle.nn.Layer, checkpoint: Checkpoint, description:
         names = ("model.json", "model.pdiparams", "description.json")
         for name in names:
             os.replace(Path(folder, name), out / name)
-    return Export([out / name for name in names], f"paddle.jit.load {paddle.__version__}", difference)
+    return Export([out / name for name in names], f"paddle.jit.load {paddle.__version__}", "logits", difference)
 
 
 def export_onnx(network: paddle.nn.Layer, checkpoint: Checkpoint, description: dict, out: Path) -> Export:
@@ -70,10 +75,25 @@ def export_onnx(network: paddle.nn.Layer, checkpoint: Checkpoint, description: d
         reader, predict = _onnx_reader(model)
         difference = _compare(np.concatenate([predict(batch) for batch in images]), expected)
         beside.write_text(_to_json(description), encoding="utf-8")
-    return Export([out, out.with_suffix(".json")], reader, difference)
+    return Export([out, out.with_suffix(".json")], reader, "logits", difference)
 
 
-FORMATS: dict[str, Callable[..., Export]] = {"onnx": export_onnx, "paddle": export_paddle}
+def export_html(network: paddle.nn.Layer, checkpoint: Checkpoint, description: dict, out: Path) -> Export:
+    """Write LeNet as an HTML page that reads digits and shows every layer, without a server or a network connection."""
+    images = sample_images(network.input_shape)
+    calibration = Calibration.load(checkpoint)
+    to_probs = calibration.probs if calibration else softmax
+    expected = to_probs(predict_logits(network, images))
+    with replacing(out) as page:
+        weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        page.write_text(build_page(description, weights), encoding="utf-8")
+        found, weights = read_page(page.read_text(encoding="utf-8"))
+        logits = [page_logits(found, weights, batch[:, 0]) for batch in images]
+        difference = _compare(to_probs(np.concatenate(logits)), expected, _MAX_PROB_DIFFERENCE)
+    return Export([out], "its own weights in numpy", "probabilities", difference)
+
+
+FORMATS: dict[str, Callable[..., Export]] = {"onnx": export_onnx, "paddle": export_paddle, "html": export_html}
 
 
 def sample_images(input_shape: tuple[int, int, int]) -> list[np.ndarray]:
@@ -89,17 +109,16 @@ def sample_images(input_shape: tuple[int, int, int]) -> list[np.ndarray]:
     return [rng.random((_BATCH, *input_shape), dtype=np.float32) for _ in range(IMAGES // _BATCH)]
 
 
-def _compare(found, expected):
+def _compare(found, expected, limit=_MAX_LOGIT_DIFFERENCE):
     """Return the largest difference.
 
     Raises:
         RunError: it is above the limit, or not a number.
     """
     difference = float(np.abs(found - expected).max())
-    if not difference <= _MAX_DIFFERENCE:
+    if not difference <= limit:
         raise RunError(
-            f"nothing was written: the export differs from the network by {difference:.2g}, "
-            f"expected at most {_MAX_DIFFERENCE:g}"
+            f"nothing was written: the export differs from the network by {difference:.2g}, expected at most {limit:g}"
         )
     return difference
 
