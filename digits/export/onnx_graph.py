@@ -200,7 +200,8 @@ class _Graph:
         return value  # ONNX broadcasts
 
     def _convert_matmul(self, attributes, value, weight):
-        return self._add_node("Gemm", [value, weight], transB=int(attributes["transpose_y"]))
+        weight = weight if attributes["transpose_y"] else weight.T
+        return self._add_node("Gemm", [value, weight], transB=1)  # OpenCV 4.6 refuses a Gemm with transB=0
 
 
 def _pads(attributes):
