@@ -49,7 +49,7 @@ def checkpoints(tmp_path_factory):
         (folder / name).symlink_to(ROOT / "checkpoints" / "shipped" / name)
     loaded = load_checkpoint(folder / "lenet")
     (folder / "letters").mkdir()
-    names = {"classes": ["alpha, the first", "beta", "γ", *"defghij"]}
+    names = {"classes": ["alpha, the first", "beta", "丙", *"defghij"]}
     save_checkpoint(folder / "letters", "best", load_network(loaded)[0], loaded.meta | names)
     return folder
 
@@ -72,25 +72,25 @@ def export_of(checkpoints):
 def pictures(tmp_path_factory, mnist_train):
     """500 picture files: drawn, scanned and cropped digits, and signs."""
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    labels = np.tile(np.arange(10), 2 * EACH)
-    forms = draw_forms(labels, rng)  # uint8 [N, 56, 56]
-    images = [image for _, image in zip(labels, mnist_train[0][rng.permutation(50_000)[: len(labels)]], strict=True)]
+    forms = draw_forms(np.arange(500) % 10, rng)  # uint8 [500, 56, 56]
+    images = mnist_train[0][rng.permutation(len(mnist_train[0]))[:500]]
     paths = []
     for kind in KINDS:
         for number in range(EACH):
-            ink = enlarged((forms if rng.random() < 0.5 else images)[rng.integers(len(labels))], rng)
+            ink = enlarged((forms if rng.random() < 0.5 else images)[rng.integers(500)], rng)
             suffix = rng.choice([".png", ".jpg"])
             picture = kind(ink, rng)
-            if picture.dtype == np.uint16 or picture.ndim == 3 and picture.shape[2] == 4:
+            if picture.dtype == np.uint16 or (picture.ndim == 3 and picture.shape[2] == 4):
                 suffix = ".png"  # JPEG has neither
             paths.append(folder / f"{kind.__name__}_{number:02d}{suffix}")
-            assert cv2.imwrite(str(paths[-1]), picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 98))])
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 98))]
+            assert cv2.imwrite(str(paths[-1]), picture, quality if suffix == ".jpg" else [])
     assert len(paths) == 500
     return paths
 
 
 def enlarged(image, rng):
-    """A digit at the size of a drawing or a scan: float [h, w] in [0, 1], cut to its ink, its edges a few pixels soft."""
+    """A digit at the size of a drawing or a scan: float [h, w] in [0, 1], cut to its ink, with soft edges."""
     x, y, width, height = cv2.boundingRect((image > 60).astype(np.uint8))
     scale = rng.uniform(60, 320) / max(width, height)
     box = image[y : y + height, x : x + width].astype(np.float32) / 255
@@ -188,7 +188,7 @@ def differences(program, model, readings):
             continue  # stderr says why
         same = (row["label"], row["reason"]) == (reading.label or "", reading.reason or "")
         same &= row["trusted"] == str(reading.trusted)
-        if not same or reading.label and abs(float(row["confidence"]) - reading.confidence) > 1e-3:
+        if not same or (reading.label and abs(float(row["confidence"]) - reading.confidence) > 1e-3):
             found.append(f"{reading.path}: Python {reading.describe()}; C++ {','.join(row.values())}")
     return found
 
@@ -252,8 +252,6 @@ def test_a_photo_with_a_shadow_is_refused_in_one_line(program, export_of, pictur
     assert_one_line_error(done, f"{path}: looks like a photo with a shadow or ruled paper", "use predict.py")
 
 
-
-
 def remove_description(folder):
     (folder / "net.json").unlink()
 
@@ -313,7 +311,7 @@ def test_a_damaged_export_is_refused_in_one_line(program, export_of, tmp_path, d
 
 
 @pytest.mark.parametrize("kind", ["text", "missing", "empty", "folder", "cut.jpg", "cut.png"])
-def test_a_file_that_is_not_a_picture_is_refused_in_one_line_and_the_others_are_read(program, export_of, tmp_path, kind):
+def test_a_file_that_is_not_a_picture_is_one_line_and_the_others_are_read(program, export_of, tmp_path, kind):
     path, good = tmp_path / kind, ROOT / "examples" / "7_scan.png"
     if kind == "text":
         path.write_text("seven")
