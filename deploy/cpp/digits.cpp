@@ -3,9 +3,8 @@
 //     digits MODEL.onnx PICTURE...          one line per picture
 //     digits MODEL.onnx --csv PICTURE...    columns path,label,confidence,trusted,reason
 //
-// `python export.py --format onnx` writes MODEL.onnx, and MODEL.json beside it. The functions have the names of those in
-// digits/imaging and digits/evaluation; the comments there explain them. Only what photos need is left out: a picture
-// with a shadow or a table is refused. Exit status: 0 done, 2 bad input.
+// `python export.py --format onnx` writes MODEL.onnx, and MODEL.json beside it. The functions have the names of those
+// in digits/imaging and digits/evaluation, whose comments explain them. Exit status: 0 done, 2 bad input.
 
 #include <unistd.h>
 
@@ -38,7 +37,7 @@ struct InputError : std::runtime_error {
     using runtime_error::runtime_error;
 };
 
-// ------------------------------------------------------------------------------------------------ the exported model
+// ---------- the exported model
 
 struct Preprocessing {
     int side, box, center, working_side;
@@ -140,7 +139,7 @@ Model load_model(const std::string& path) {
     return model;
 }
 
-// --------------------------------------------------------------------------------------- decoding (imaging/decoding.py)
+// ---------- decoding (imaging/decoding.py)
 
 // Whether a JPEG file lacks its end: OpenCV would fill the rest with gray.
 bool is_cut_short(const std::vector<uchar>& data) {
@@ -181,7 +180,7 @@ Mat read_image(const std::string& path) {
     return image;
 }
 
-// ----------------------------------------------------------------------------------------------------------- statistics
+// ---------- statistics
 
 // Every k-th pixel, about 4,000 in all: enough for statistics.
 Mat sample_of(const Mat& image) {
@@ -264,7 +263,7 @@ cv::Rect bounds_of(const std::vector<cv::Rect>& boxes) {
     return std::accumulate(boxes.begin() + 1, boxes.end(), boxes[0], std::bit_or<cv::Rect>());
 }
 
-// ------------------------------------------------------------------------------------- picture to gray (imaging/ink.py)
+// ---------- picture to gray (imaging/ink.py)
 
 // Put a picture with transparency on white if its ink is dark, on black if it is light.
 Mat flatten(const Mat& image) {
@@ -346,9 +345,9 @@ Mat to_gray(const Mat& image, double min_contrast) {
     return gray;
 }
 
-// ---------------------------------------------------------------------------------------- gray to ink (imaging/ink.py)
+// ---------- gray to ink (imaging/ink.py)
 
-// Terms of the polynomial surface at each pixel of a row or column: -1 at one border, 1 at the other.
+// Place of a pixel in its row or column: -1 at one border, 1 at the other.
 float place_of(int index, int count) { return count > 1 ? -1 + 2.0f * float(index) / float(count - 1) : -1.0f; }
 
 Mat fit_background(const Mat& gray) {
@@ -390,28 +389,35 @@ Mat fit_background(const Mat& gray) {
     return surface;
 }
 
-struct Subtracted {
-    std::optional<Mat> ink;  // float in [0, 1]
-    bool is_faint = false;   // the contrast is too low, whatever the noise
-    double noise;            // as a share of full ink
+struct Ink {
+    std::optional<Mat> ink;  // float in [0, 1]; none if the contrast is too low
+    double noise = 0;        // standard deviation, as a share of full ink
+    double contrast = 0;     // full ink, as a share of the largest ink that the light allows
+    double doubt = 1;        // evidence against it, 0 to 1
 };
 
-Subtracted subtract(const Mat& gray, const Mat& background, double min_contrast) {
-    const Mat difference = gray - background;
-    const double noise = 1.4826 * quantile(values_of(cv::abs(sample_of(difference))), 0.5);
-    const float dark = peak_of(cv::max(-difference, 0)), light = peak_of(cv::max(difference, 0));
-    const bool is_dark = dark >= light;
-    Subtracted found;
-    found.noise = noise / std::max({dark, light, 1.0f});
-    found.is_faint = std::max(dark, light) < min_contrast;
-    if (std::max(dark, light) < std::max(min_contrast, 6 * noise)) return found;
-    Mat ink = cv::max((is_dark ? Mat(-difference) : difference) - 3 * noise, 0);
-    ink /= cv::max(is_dark ? background : Mat(255 - background), min_contrast);  // a shadow lowers the contrast of ink
-    found.ink = cv::min(ink / peak_of(ink), 1);
+// Scale ink, in gray levels, so that full ink is 1. Room is the largest ink that the light allows, in gray levels.
+Ink normalize(const Mat& levels, const Mat& room, double noise, double min_contrast) {
+    if (peak_of(levels) < std::max(min_contrast, 6 * noise)) return {};
+    const Mat ink = cv::max(levels - 3 * noise, 0) / cv::max(room, min_contrast);  // a shadow lowers the contrast of ink
+    Ink found;
+    found.contrast = peak_of(ink);
+    found.ink = cv::min(ink / found.contrast, 1);
     return found;
 }
 
-bool is_uneven(const Mat& gray, const Subtracted& found) {
+Ink subtract(const Mat& gray, const Mat& background, double min_contrast) {
+    const Mat difference = gray - background;
+    const double noise = 1.4826 * quantile(values_of(cv::abs(sample_of(difference))), 0.5);
+    const Mat dark = cv::max(-difference, 0), light = cv::max(difference, 0);
+    const float dark_peak = peak_of(dark), light_peak = peak_of(light);
+    Ink found = dark_peak >= light_peak ? normalize(dark, background, noise, min_contrast)
+                                        : normalize(light, 255 - background, noise, min_contrast);
+    found.noise = noise / std::max({dark_peak, light_peak, 1.0f});
+    return found;
+}
+
+bool is_uneven(const Mat& gray, const Ink& found) {
     if (std::min(gray.rows, gray.cols) < 32) return false;
     if (!found.ink) return true;
     const Mat& ink = *found.ink;
@@ -421,7 +427,66 @@ bool is_uneven(const Mat& gray, const Subtracted& found) {
     return found.noise > 0.05 || border / (2 * (ink.rows + ink.cols)) > 0.08 || share_of(sample_of(ink) > 0.2) > 0.3;
 }
 
-// --------------------------------------------------------------------------------- ink of two tones (imaging/two_tone.py)
+Mat to_bytes(const Mat& gray) {
+    Mat bytes(gray.size(), CV_8U);
+    bytes.forEach<uchar>([&](uchar& byte, const int* at) { byte = uchar(std::clamp(gray.at<float>(at), 0.f, 255.f)); });
+    return bytes;
+}
+
+// Find dark strokes up to two thirds of the size of the kernel wide.
+Ink find_thin_ink(const Mat& image, double share, double min_contrast) {
+    const int size = 2 * int(std::nearbyint(share * std::max(image.rows, image.cols) / 2)) + 1;
+    Mat padded, background, levels, room;
+    cv::medianBlur(image, padded, 3);
+    cv::copyMakeBorder(padded, padded, size, size, size, size, cv::BORDER_REPLICATE);  // continues a table
+    cv::morphologyEx(padded, background, cv::MORPH_CLOSE, ones(size, size));
+    background = background(cv::Rect(cv::Point(size, size), image.size()));
+    background.convertTo(room, CV_32F);
+    image.convertTo(levels, CV_32F);
+    const Mat difference = room - levels, sample = sample_of(difference);
+    const float level = quantile(values_of(sample), 0.5);  // noise lifts the closing above the paper
+    const double noise = 1.4826 * quantile(values_of(cv::abs(sample - level)), 0.5);
+    Ink found = normalize(cv::max(difference - level, 0), room, noise, min_contrast);
+    if (!found.ink) return found;
+
+    const Mat strokes = *found.ink > 0.5;
+    Mat radius, blend, halfway = Mat::zeros(image.size(), CV_8U), around;
+    cv::distanceTransform(strokes, radius, cv::DIST_L2, 3);
+    if (3 * quantile(values_where(radius, strokes), 0.95) > size) return {};
+    cv::addWeighted(background, 0.5, image, 0.5, 0, blend);
+    blend.copyTo(halfway, strokes);
+    cv::dilate(halfway, halfway, ones(9, 9));
+    cv::dilate(strokes, around, ones(9, 9));
+    around &= *found.ink < 0.2;
+    found.doubt = double(cv::countNonZero(around & (image < halfway))) / cv::countNonZero(around);
+    return found;
+}
+
+// Find thin strokes darker, or lighter, than their neighborhood, as in a photo with a shadow; none if they are wide.
+std::optional<Mat> find_local_ink(const Mat& gray, double min_contrast) {
+    const double shares[] = {1 / 25.0, 1 / 12.0, 1 / 6.0, 1 / 4.0};  // of the kernels
+    const Mat image = to_bytes(gray);
+    Mat half;  // enough to choose the kernel
+    cv::resize(image, half, {}, 0.5, 0.5, cv::INTER_AREA);
+    std::vector<Ink> dark, light;
+    for (const double share : shares) {
+        dark.push_back(find_thin_ink(half, share, min_contrast));
+        light.push_back(find_thin_ink(255 - half, share, min_contrast));
+    }
+    const auto less_doubt = [](const Ink& a, const Ink& b) { return a.doubt < b.doubt; };
+    const bool is_dark = std::min_element(dark.begin(), dark.end(), less_doubt)->doubt <=
+                         std::min_element(light.begin(), light.end(), less_doubt)->doubt;
+    const std::vector<Ink>& found = is_dark ? dark : light;
+    double strongest = 0;
+    for (const Ink& ink : found) strongest = ink.doubt < 0.15 ? std::max(strongest, ink.contrast) : strongest;
+    for (size_t n = 0; n < found.size(); ++n) {
+        if (found[n].doubt >= 0.15 || found[n].contrast <= 0.85 * strongest) continue;
+        return find_thin_ink(is_dark ? image : Mat(255 - image), shares[n], min_contrast).ink;
+    }
+    return {};
+}
+
+// ---------- ink of two tones (imaging/two_tone.py)
 
 double stroke_width(const Mat& mask) {
     Mat padded, distance;
@@ -455,8 +520,7 @@ bool has_other_tone_inside(const Mat& gray, const Mat& background, double contra
 }
 
 std::optional<Mat> find_two_tone_ink(const Mat& gray, double min_contrast, bool strict) {
-    Mat bytes(gray.size(), CV_8U), is_edge;
-    bytes.forEach<uchar>([&](uchar& byte, const int* at) { byte = uchar(std::clamp(gray.at<float>(at), 0.f, 255.f)); });
+    Mat bytes = to_bytes(gray), is_edge;
     const Mat is_dark = gray <= cv::threshold(bytes, bytes, 0, 1, cv::THRESH_OTSU);
     const double dark_share = share_of(is_dark);
     if (dark_share == 0 || dark_share == 1) return {};
@@ -485,7 +549,7 @@ std::optional<Mat> find_two_tone_ink(const Mat& gray, double min_contrast, bool 
     return ink_is_dark ? darkness : Mat(1 - darkness);
 }
 
-// ------------------------------------------------------------------------------- printed lines (imaging/ruled_lines.py)
+// ---------- printed lines (imaging/ruled_lines.py)
 
 struct Lines {
     Mat mask;               // 255 on a line where no stroke crosses it; empty if there are no lines
@@ -517,7 +581,7 @@ int count_columns(const Mat& mask) {
     return cv::countNonZero(columns);
 }
 
-Lines find_horizontal(const Mat& ink, std::optional<bool> is_ruled = {}) {
+Lines find_horizontal(const Mat& ink, bool may_be_ruled = true, bool is_ruled = false) {
     const int side = std::max(ink.rows, ink.cols), width = ink.cols;
     const Mat mask = ink > 0.1;
     if (count_columns(mask) < 0.6 * width) return {};
@@ -540,7 +604,7 @@ Lines find_horizontal(const Mat& ink, std::optional<bool> is_ruled = {}) {
         count += is_line(box, 0.6);
         through += is_line(box, 0.6) && box.x <= 2 && box.br().x >= width - 2;
     }
-    const bool several = is_ruled.value_or(true) && (count >= 3 || through >= (is_ruled.value_or(false) ? 1 : 2));
+    const bool several = may_be_ruled && (count >= 3 || through >= (is_ruled ? 1 : 2));
     Mat lines = Mat::zeros(ink.size(), CV_8U), crossing;
     double thickness = 1;
     for (size_t n = 0; n < found.boxes.size(); ++n) {
@@ -571,7 +635,8 @@ Lines find_horizontal(const Mat& ink, std::optional<bool> is_ruled = {}) {
 
 Mat remove_lines(const Mat& ink) {
     if (std::min(ink.rows, ink.cols) < 64) return ink;
-    const Lines horizontal = find_horizontal(ink), vertical = find_horizontal(ink.t(), horizontal.is_ruled);
+    const Lines horizontal = find_horizontal(ink);
+    const Lines vertical = find_horizontal(ink.t(), !horizontal.mask.empty(), horizontal.is_ruled);
     Mat remaining = ink.clone();
     if (!horizontal.mask.empty()) remaining.setTo(0, horizontal.mask);
     if (!vertical.mask.empty()) remaining.setTo(0, vertical.mask.t());
@@ -583,19 +648,18 @@ Mat remove_lines(const Mat& ink) {
 std::optional<Mat> find_ink(const Mat& image, const Preprocessing& preprocessing) {
     const double min_contrast = preprocessing.min_contrast;
     const Mat gray = to_gray(shrink(image, preprocessing.working_side), min_contrast);
-    const Subtracted found = subtract(gray, fit_background(gray), min_contrast);
+    const Ink found = subtract(gray, fit_background(gray), min_contrast);
     std::optional<Mat> ink = found.ink;
     if (is_uneven(gray, found)) {
-        ink = find_two_tone_ink(gray, min_contrast, true);
-        if (!ink && !found.is_faint) {
-            throw InputError("looks like a photo with a shadow or ruled paper, which this program does not read; use predict.py");
-        }
+        std::optional<Mat> other = find_two_tone_ink(gray, min_contrast, true);
+        if (!other) other = find_local_ink(gray, min_contrast);
+        if (other) ink = other;
     }
     if (!ink) ink = find_two_tone_ink(gray, min_contrast, false);
     return ink ? remove_lines(*ink) : ink;
 }
 
-// --------------------------------------------------------------------------------- components (imaging/components.py)
+// ---------- components (imaging/components.py)
 
 std::vector<bool> find_frame(const Components& found) {
     const int height = found.labels.rows, width = found.labels.cols, longer = std::max(height, width);
@@ -684,7 +748,7 @@ Mat cut_out(const Mat& ink) {
     return chosen;
 }
 
-// -------------------------------------------------------------------------- ink to MNIST format (imaging/mnist_format.py)
+// ---------- ink to MNIST format (imaging/mnist_format.py)
 
 bool is_mnist_format(const Mat& image, const Preprocessing& to) {
     if (image.type() != CV_8U || image.size() != cv::Size(to.side, to.side) || largest(image) < 250) return false;
@@ -779,7 +843,7 @@ bool has_second_figure(const Mat& image) {
     return beside > 0.1 * std::accumulate(found.areas.begin(), found.areas.end(), 0);
 }
 
-// ----------------------------------------------- decision (evaluation/calibration.py, classifier.py and reading.py)
+// ---------- decision (evaluation/calibration.py, classifier.py and reading.py)
 
 const std::string LOW_CONFIDENCE = "low confidence", NOT_A_DIGIT = "not a digit", SEVERAL_DIGITS = "several digits";
 const std::string SLASH = "may be a slash", NO_KNOWN_CLASS = "none of the classes", BLANK = "blank";
@@ -853,7 +917,7 @@ Reading read_digit(Model& model, const std::string& path) {
     return decide(model, *image, compute_logits(model, *image));
 }
 
-// --------------------------------------------------------------------------------------------------------------- output
+// ---------- output
 
 std::string percent(double prob) {
     char text[32];
