@@ -185,7 +185,7 @@ def differences(program, model, readings):
     for reading in readings:
         row = rows.get(reading.path)
         if row is None:
-            continue  # stderr says why
+            continue  # refused; stderr names it
         same = (row["label"], row["reason"]) == (reading.label or "", reading.reason or "")
         same &= row["trusted"] == str(reading.trusted)
         if not same or (reading.label and abs(float(row["confidence"]) - reading.confidence) > 1e-3):
@@ -217,7 +217,9 @@ def test_the_words_are_those_of_predict(program, export_of, checkpoints, picture
     assert next(texts) == next(texts)
 
 
-def test_printed_lines_are_removed(program, export_of, checkpoints, pictures, tmp_path):
+def test_digits_on_ruled_and_squared_paper_are_read_as_python_reads_them(
+    program, export_of, checkpoints, pictures, tmp_path
+):
     paths = []
     for number, path in enumerate(path for path in pictures if path.name.startswith("dark_on_white")):
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -226,9 +228,8 @@ def test_printed_lines_are_removed(program, export_of, checkpoints, pictures, tm
             image[:, number % 20 + 20 :: 40] = np.minimum(image[:, number % 20 + 20 :: 40], 190)
         paths.append(tmp_path / f"ruled_{number:02d}.png")
         cv2.imwrite(str(paths[-1]), image)
-    found = differences(program, export_of("lenet"), read_with_python(checkpoints / "lenet", paths))
-    assert not [line for line in found if "does not read; use predict.py" not in line], "\n".join(found)
-    assert len(found) < len(paths) / 2
+    readings = read_with_python(checkpoints / "lenet", paths)
+    assert differences(program, export_of("lenet"), readings) == []
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -243,13 +244,16 @@ def test_pictures_are_turned_by_their_exif_orientation(program, export_of, check
     assert differences(program, export_of("lenet"), readings) == []
 
 
-def test_a_photo_with_a_shadow_is_refused_in_one_line(program, export_of, pictures, tmp_path):
-    ink = cv2.imread(str(next(path for path in pictures if path.name.startswith("drawn"))), cv2.IMREAD_GRAYSCALE) / 255
-    shadow = np.where(np.add.outer(np.arange(ink.shape[0]), np.arange(ink.shape[1])) < sum(ink.shape) / 2, 1, 0.45)
-    path = tmp_path / "shadow.png"
-    cv2.imwrite(str(path), np.rint(shadow * (220 - 180 * ink)).astype(np.uint8))
-    done = run(program, export_of("lenet"), path)
-    assert_one_line_error(done, f"{path}: looks like a photo with a shadow or ruled paper", "use predict.py")
+def test_photos_with_a_shadow_are_read_as_python_reads_them(program, export_of, checkpoints, pictures, tmp_path):
+    paths = []
+    for path in (path for path in pictures if path.name.startswith("drawn")):
+        ink = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) / 255
+        place = np.add.outer(np.arange(ink.shape[0]), np.arange(ink.shape[1]))
+        shadow = np.where(place < sum(ink.shape) / 2, 1, 0.45)
+        paths.append(tmp_path / path.name)
+        cv2.imwrite(str(paths[-1]), np.rint(shadow * (220 - 180 * ink)).astype(np.uint8))
+    readings = read_with_python(checkpoints / "lenet", paths)
+    assert differences(program, export_of("lenet"), readings) == []
 
 
 def remove_description(folder):

@@ -101,7 +101,7 @@ void read_description(const std::string& path, Model& model) {
     const std::vector<uchar> data = read_file(path);
     const int flags = cv::FileStorage::READ | cv::FileStorage::MEMORY | cv::FileStorage::FORMAT_JSON;
     const cv::FileStorage file(std::string(data.begin(), data.end()), flags);
-    if (number(file.root(), "format") != 1) throw InputError("was written by another version of export.py; export again");
+    if (number(file.root(), "format") != 1) throw InputError("expected format 1; export again");
     for (const cv::FileNode& name : file["classes"]) model.classes.push_back(std::string(name));
     if (model.classes.empty()) throw InputError("'classes' must be a list of names");
     model.reads_digits = model.classes == std::vector<std::string>{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
@@ -399,7 +399,7 @@ struct Ink {
 // Scale ink, in gray levels, so that full ink is 1. Room is the largest ink that the light allows, in gray levels.
 Ink normalize(const Mat& levels, const Mat& room, double noise, double min_contrast) {
     if (peak_of(levels) < std::max(min_contrast, 6 * noise)) return {};
-    const Mat ink = cv::max(levels - 3 * noise, 0) / cv::max(room, min_contrast);  // a shadow lowers the contrast of ink
+    const Mat ink = cv::max(levels - 3 * noise, 0) / cv::max(room, min_contrast);
     Ink found;
     found.contrast = peak_of(ink);
     found.ink = cv::min(ink / found.contrast, 1);
@@ -703,7 +703,8 @@ bool encloses_others(const Components& found, const std::vector<bool>& kept, siz
     int tallest = 0;
     for (size_t other = 0; other < kept.size(); ++other) {
         const cv::Rect& inner = found.boxes[other];
-        const bool is_inside = inner.x > box.x && inner.y > box.y && inner.br().x < box.br().x && inner.br().y < box.br().y;
+        const bool is_inside = inner.x > box.x && inner.y > box.y &&
+                               inner.br().x < box.br().x && inner.br().y < box.br().y;
         if (kept[other] && is_inside) tallest = std::max(tallest, inner.height);
     }
     if (tallest < 0.25 * box.height) return false;
@@ -885,7 +886,8 @@ std::vector<std::string> find_candidates(const Model& model, const std::vector<d
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return probs[a] > probs[b]; });
     std::vector<std::string> names;
     for (const size_t index : order) {
-        if (index == order[0] || probs[index] >= model.calibration->candidate_threshold) names.push_back(model.classes[index]);
+        const bool is_candidate = index == order[0] || probs[index] >= model.calibration->candidate_threshold;
+        if (is_candidate) names.push_back(model.classes[index]);
     }
     return names;
 }
@@ -929,11 +931,15 @@ std::string describe(const Reading& reading) {
     const auto& [label, confidence, trusted, reason, candidates] = reading;
     if (label.empty()) return reason;
     if (reason.empty()) return label + ", " + percent(confidence) + " sure";
-    if (reason != LOW_CONFIDENCE && reason != SLASH) return reason + "; the nearest is " + label + ", " + percent(confidence);
+    if (reason != LOW_CONFIDENCE && reason != SLASH) {
+        return reason + "; the nearest is " + label + ", " + percent(confidence);
+    }
     std::string doubt = reason;
     if (candidates.size() >= 2 && candidates.size() <= 4) {
         doubt = candidates[0];
-        for (size_t n = 1; n < candidates.size(); ++n) doubt += (n + 1 < candidates.size() ? ", " : " or ") + candidates[n];
+        for (size_t n = 1; n < candidates.size(); ++n) {
+            doubt += (n + 1 < candidates.size() ? ", " : " or ") + candidates[n];
+        }
     }
     return label + "?, " + percent(confidence) + " sure: " + doubt;
 }
@@ -959,8 +965,10 @@ size_t columns(const std::string& text) {
 // A stream to the terminal's stderr, which OpenCV and the libraries that it decodes with then no longer write to.
 FILE* take_stderr() {
     FILE* errors = fdopen(dup(STDERR_FILENO), "w");
-    if (errors && std::freopen("/dev/null", "w", stderr)) cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
-    return errors ? errors : stderr;
+    cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
+    if (!errors) return stderr;
+    if (!std::freopen("/dev/null", "w", stderr)) std::fclose(stderr);
+    return errors;
 }
 
 void report(FILE* errors, const std::string& message) {
