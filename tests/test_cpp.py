@@ -217,9 +217,7 @@ def test_the_words_are_those_of_predict(program, export_of, checkpoints, picture
     assert next(texts) == next(texts)
 
 
-def test_digits_on_ruled_paper_are_read_as_python_reads_them(
-    program, export_of, checkpoints, pictures, tmp_path
-):
+def test_digits_on_ruled_paper_are_read_as_python_reads_them(program, export_of, checkpoints, pictures, tmp_path):
     paths = []
     for number, path in enumerate(path for path in pictures if path.name.startswith("dark_on_white")):
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
