@@ -1,5 +1,6 @@
 """The OpenCV window: mouse and keys in, canvas and panel out."""
 
+import math
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from digits.window.panel import CANVAS, View, compose
 TITLE = "Draw a digit"
 LABELED, UNLABELED = Path("inputs/mine"), Path("outputs/drawings")  # folders for drawings, below the root
 PEN, MIN_PEN, MAX_PEN, PEN_STEP = 28, 12, 36, 4  # width in pixels; the eraser is twice as wide
+_SETTLED = 0.3  # seconds without a change after which the window is painted once more
 READING_INTERVAL = 0.2  # least seconds between two readings during a stroke; each holds up the mouse for about 20 ms
 
 _LEFT, _RIGHT = cv2.EVENT_FLAG_LBUTTON, cv2.EVENT_FLAG_RBUTTON
@@ -58,12 +60,13 @@ class Window:
         self.finished: deque[np.ndarray] = deque()
         self._root = root
         self._mouse_events: deque[tuple[int, int, int, int]] = deque()  # event, x, y, flags
-        self._last_input = self._last_stroke = self._last_reading = time.monotonic()
+        self._last_input = self._last_stroke = self._last_reading = self._last_wait = time.monotonic()
         self._button = 0  # draws the current stroke
         self._wheel = 0  # rotation that is not enough to change the pen yet
         self._is_qt = "QT" in toolkit()
         self._is_magnified = False  # Qt has zoomed in, because the wheel was turned up
         self._is_outdated = False  # the window does not show the latest `view`
+        self._repaint_at = math.inf  # time at which the window is painted once more
         self._is_unread = False  # the canvas has changed since the last reading
         self._is_unfinished = False  # a stroke has begun since the last finished drawing
         self._last_finished: np.ndarray | None = None  # None once the canvas was cleared
@@ -93,8 +96,11 @@ class Window:
 
     @property
     def pause(self) -> float:
-        """Seconds since the canvas last changed; 0 during a stroke."""
-        return 0.0 if self.canvas.is_drawing else time.monotonic() - self._last_stroke
+        """Seconds since the canvas last changed; 0 during a stroke.
+
+        They end when OpenCV last began to collect events: if the window stalls, later strokes may be waiting there.
+        """
+        return 0.0 if self.canvas.is_drawing else max(0.0, self._last_wait - self._last_stroke)
 
     def wait_for_key(self) -> int:
         """Wait a few milliseconds for events; return the pressed key, or -1.
@@ -102,11 +108,11 @@ class Window:
         Raises:
             KeyboardInterrupt: Ctrl-C; `Terminated`: SIGTERM.
         """
-        if time.monotonic() - self._last_input < 1 or self.canvas.is_drawing:
-            key = cv2.waitKeyEx(5)
-        else:  # waitKeyEx polls every millisecond; sleeping is cheaper while nothing happens
+        is_busy = time.monotonic() - self._last_input < 1 or self.canvas.is_drawing
+        if not is_busy:  # waitKeyEx polls every millisecond; sleeping is cheaper while nothing happens
             time.sleep(0.02)
-            key = cv2.waitKeyEx(1)
+        self._last_wait = time.monotonic()
+        key = cv2.waitKeyEx(5 if is_busy else 1)
         if self._interrupt:
             raise self._interrupt
         self.is_open = _is_visible()  # unless the close button was pressed
@@ -172,12 +178,17 @@ class Window:
             self._is_outdated = True
 
     def show(self) -> None:
-        """Repaint the window if anything has changed."""
+        """Repaint the window if anything has changed, and once more soon after the last change.
+
+        In rare cases, once in hundreds of drawings on a busy machine, the screen kept an old picture. The cause is not
+        known; that Qt loses a repaint would explain it, and a second one does no harm.
+        """
         if not self.is_open:
             return
         if self._is_magnified:
             self._reopen()
-        if self._is_outdated:
+        if self._is_outdated or time.monotonic() > self._repaint_at:
+            self._repaint_at = time.monotonic() + _SETTLED if self._is_outdated else math.inf
             cv2.imshow(TITLE, compose(self.view))
             self._is_outdated = False
 
