@@ -180,8 +180,7 @@ class Window:
     def show(self) -> None:
         """Repaint the window if anything has changed, and once more soon after the last change.
 
-        In rare cases, once in hundreds of drawings on a busy machine, the screen kept an old picture. The cause is not
-        known; that Qt loses a repaint would explain it, and a second one does no harm.
+        On a busy machine the screen once kept an old picture. If Qt lost its repaint, a second one mends that.
         """
         if not self.is_open:
             return
