@@ -1,164 +1,19 @@
-"""draw.py's real window on a virtual screen, driven by mouse and keyboard events."""
+"""draw.py's real window on a virtual screen, driven by mouse and keyboard events: drawing, saving, announcing."""
 
 import os
 import re
-import shutil
 import signal
-import sys
-import time
-import warnings
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, count_components
+from window_driver import ASIDE, LEFT, RIGHT, WHOLE, Running
 
 from benchmarks import desktop as desk
+from digits.window.board import PEN
 from digits.window.canvas import Canvas
 from digits.window.panel import CANVAS
-from digits.window.window import PEN, TITLE
-
-WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
-ASIDE = 640, 470  # the pointer rests in the footer: it would be in a picture of the canvas
-
-
-@pytest.fixture(scope="module")
-def screen():
-    missing = [name for name, path in desk.PROGRAMS.items() if path is None]
-    if missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {' '.join(missing)}")
-    with desk.desktop() as screen:
-        yield screen
-        if screen.lost:
-            warnings.warn(f"{screen.lost} windows were never painted and started again", stacklevel=1)
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A folder with the program, since drawings are saved next to draw.py."""
-    for name in ("draw.py", "model.py"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "digits").symlink_to(ROOT / "digits")
-    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
-    return tmp_path
-
-
-class Running:
-    """A running draw.py on a screen."""
-
-    def __init__(self, screen, project, *arguments, stdout=None):
-        self.screen, self.project = screen, project
-        self.out, self.err = project / "stdout", project / "stderr"
-        with self.out.open("w") as out, self.err.open("w") as err:
-            command = [sys.executable, project / "draw.py", *map(str, arguments)]
-            self.process, _ = screen.start(command, stdout=stdout or out, stderr=err, cwd=project.parent)
-
-    def until(self, condition, seconds=90):
-        """Wait for a condition, and fail if it does not come true."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"timed out; stderr: {self.err.read_text()}, stdout: {self.lines}"
-            time.sleep(0.02)
-
-    def until_it_draws(self):
-        """Draw dots until one arrives, and undo them: a window that has just opened may lose events."""
-        for _ in range(10):
-            self.dot()
-            end = time.monotonic() + 2
-            while not self.ink() and time.monotonic() < end:
-                time.sleep(0.02)
-            if self.ink():
-                break
-        while self.ink():
-            self.key("u")
-        return self
-
-    @property
-    def lines(self):
-        return self.out.read_text().splitlines()
-
-    @property
-    def painted(self):
-        """The announced drawings, such as `["7"]`."""
-        return [re.fullmatch(r"\[INFO\] User painted '([\d ]+)' \(>?\d+\.\d% sure.*\)", line)[1] for line in self.lines]
-
-    def canvas(self):
-        """Return where there is ink on the screen, bool [CANVAS, CANVAS]."""
-        return self.screen.picture()[:CANVAS, :CANVAS].max(2) < 100
-
-    def ink(self):
-        return int(self.canvas().sum())
-
-    def pieces(self):
-        return count_components(self.canvas() * np.uint8(255))
-
-    def settled(self):
-        """Return the canvas once it no longer changes: everything drawn so far is on the screen."""
-        before = None
-        while not np.array_equal(before, now := self.canvas()):
-            before = now
-            time.sleep(0.4)
-        return now
-
-    def draw(self, label, box=WHOLE):
-        """Draw a digit and return the canvas with all of it: while Paddle is imported, strokes arrive late."""
-        self.screen.draw(desk.STROKES[label], box)
-        self.screen.do("mousemove", *ASIDE)
-        ends = np.array([point for stroke in desk.STROKES[label] for point in (stroke[0], stroke[-1])])
-        columns, rows = (ends * box[2:] + box[:2]).round().astype(int).T
-        self.until(lambda: self.canvas()[rows, columns].all())
-        return self.settled()
-
-    def dot(self, x=100, y=100, button=1):
-        self.screen.do("mousemove", x, y, "click", button, "mousemove", *ASIDE)
-
-    def key(self, key):
-        """Press a key. Qt keeps one key, the last: wait for the effect of a key before pressing the next one."""
-        self.screen.do("mousemove", *ASIDE, "key", key, "sleep", 0.05)
-
-    def clear(self):
-        self.key("c")
-        self.until(lambda: self.ink() == 0)
-
-    def status(self):
-        """Return the picture of the line below the canvas."""
-        return self.screen.picture()[CANVAS + 1 : CANVAS + 47, : CANVAS + 180].copy()
-
-    def key_with_status(self, key):
-        """Press a key that changes the line below the canvas, and wait until it does."""
-        before = self.status()
-        self.key(key)
-        self.until(lambda: not np.array_equal(self.status(), before))
-
-    def ended(self, status=0):
-        """Wait for the exit status and return stderr."""
-        assert self.process.wait(90) == status, self.err.read_text()
-        return self.err.read_text()
-
-
-@pytest.fixture
-def started(screen, project):
-    """draw.py right after its window was painted."""
-    running = Running(screen, project)
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
-
-
-@pytest.fixture
-def running(started):
-    """draw.py with a window that responds, while the network is loading."""
-    return started.until_it_draws()
-
-
-@pytest.fixture
-def loaded(running):
-    """draw.py with its network: the panel no longer shows `loading...`."""
-    answer = np.s_[42:182, CANVAS + 190 :]
-    loading = running.screen.picture()[answer].copy()
-    running.until(lambda: (running.screen.picture()[answer] != loading).any())
-    return running
+from digits.window.window import TITLE
 
 
 def test_digits_are_announced_once_each_when_they_are_cleared_or_the_user_leaves(running):
