@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.desktop import PROGRAMS, STROKES, desktop
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = 832, 496  # of the window, which opens in the top left corner, in pixels
+SIZE = 832, 560  # of the window, which opens in the top left corner, in pixels
 ANSWER = np.s_[42:182, 638:832]  # where the panel shows `loading...` at first
 
 
