@@ -19,9 +19,11 @@ from digits.cli import ArgumentParser, InputError, run
 from digits.files import user_path
 from digits.runtime import DEVICES
 from digits.signals import accept_termination, delay_termination
+from digits.window.board import LABELED
 from digits.window.display import check_display
 from digits.window.drawings import painted
 from digits.window.loading import load_classifier
+from digits.window.teaching import LessonFailed, Teacher
 from digits.window.window import Window
 
 ROOT = Path(__file__).resolve().parent  # drawings are saved below it
@@ -36,7 +38,7 @@ def draw(checkpoint: Path | None, device: str) -> None:
         KeyboardInterrupt: Ctrl-C; `Terminated`: SIGTERM.
     """
     delay_termination()  # Paddle's handler would end the window with a C++ trace
-    with ThreadPoolExecutor(1) as background:
+    with ThreadPoolExecutor(1) as background, Teacher(ROOT, LABELED, device) as teacher:
         with Window(ROOT) as window:
             loading = background.submit(load_classifier, checkpoint, device)  # takes 2 s; drawing can begin
             while window.is_open:
@@ -47,12 +49,29 @@ def draw(checkpoint: Path | None, device: str) -> None:
                     window.finish_drawing()
                 if loading.done():
                     accept_termination()
-                    classifier = loading.result()
+                    classifier = teacher.taught or loading.result()
                     window.read_drawing(classifier)
                     announce(window.finished, classifier)
+                    attend(teacher, window, classifier)
                 window.show()
         if window.finished:  # the user left before the network was loaded
             announce(window.finished, loading.result())
+
+
+def attend(teacher: Teacher, window: Window, classifier) -> None:
+    """Start or stop a lesson, if the user wants that, and show how far it is or what it has changed."""
+    try:
+        if window.wants_lesson:
+            window.wants_lesson = False
+            window.report(teacher.start_or_stop(classifier))
+        if teacher.lesson_under_way:
+            window.show_progress(teacher.lesson_under_way)
+            if lesson := teacher.poll():
+                window.report(lesson.describe(), lesson)
+                print_line(f"[INFO] {lesson.describe()}")
+    except LessonFailed as failure:
+        window.report(str(failure))
+        print(f"warning: {failure}", file=sys.stderr)
 
 
 def announce(drawings: deque, classifier) -> None:

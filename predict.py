@@ -3,6 +3,7 @@
 python predict.py examples/7_scan.png              one picture: the digit and ten probabilities
 python predict.py photos/ more.jpg --csv out.csv   folders are searched for pictures; one line per picture
 python predict.py examples/7_scan.png --show       also draw what the network was given
+python predict.py examples/7_scan.png --layers     also draw the feature maps, and why it is a 7 and not another digit
 python predict.py docs/page.jpg --many             several digits per picture, in reading order
 python predict.py photo.jpg --checkpoint checkpoints/photo_cnn     a network for photos, with its own classes
 """
@@ -68,7 +69,13 @@ def predict_single(classifier, paths: list[Path], args) -> list[Reading]:
             if not reading.error:
                 print(f"{pad(reading.path, width)}  {reading.describe()}")
     if args.show:
-        show(paths, readings, classifier.classes)
+        from digits.evaluation import prediction_plots  # imports matplotlib
+
+        prediction_plots.draw_all(paths, readings, classifier.classes)
+    if args.layers:
+        from digits.evaluation import layer_plots
+
+        layer_plots.draw_all(classifier, readings)
     return readings
 
 
@@ -118,16 +125,6 @@ def page_as_json(page: list[Reading], classes: list[str]) -> dict:
     return {"path": page[0].path, "error": page[0].error, "figures": figures}
 
 
-def show(paths: list[Path], readings: list[Reading], classes: list[str]) -> None:
-    from digits.evaluation import prediction_plots as plots  # imports matplotlib
-
-    names = plots.unique_names([reading.path for reading in readings])
-    for path, reading, name in zip(paths, readings, names, strict=True):
-        if reading.image is not None:
-            figure = plots.prediction(plots.read_rgb(path), reading.image, reading.probs, classes, reading.describe())
-            plots.save_output(figure, f"{name}_prediction.png")
-
-
 def show_pages(paths: list[Path], pages: list[list[Reading]]) -> None:
     from digits.evaluation import prediction_plots as plots
 
@@ -149,7 +146,11 @@ def parse(argv: list[str] | None):
     add("--json", action="store_true", help="print a JSON list instead, with all probabilities")
     add("--many", action="store_true", help="read every digit in a picture, line by line")
     add("--show", action="store_true", help="draw each prediction into outputs/")
-    return parser.parse_args(argv)
+    add("--layers", action="store_true", help="draw what each layer of the network computes into outputs/")
+    args = parser.parse_args(argv)
+    if args.layers and args.many:
+        raise InputError("--layers: shows one digit per picture; omit --many")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

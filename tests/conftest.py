@@ -3,8 +3,10 @@
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import paddle
 import pytest
 
 import train
+from benchmarks import desktop as desk
 from digits.cli import exit_status
 from digits.config import Config
 from digits.data import splits
@@ -22,6 +25,7 @@ from digits.networks.checkpoint import load_checkpoint, read_state
 from digits.training.checkpointer import Checkpointer
 from digits.training.run_folder import Run
 from digits.training.stages import make_network, stages, starts_from_checkpoint
+from digits.window.panel import CANVAS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -191,3 +195,56 @@ def difference(first, second):
 def count_components(image):
     """Count the connected components of ink."""
     return cv2.connectedComponents((image > 127).astype(np.uint8))[0] - 1
+
+
+# draw.py's window
+
+
+@pytest.fixture(scope="module")
+def screen():
+    missing = [name for name, path in desk.PROGRAMS.items() if path is None]
+    if missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {' '.join(missing)}")
+    with desk.desktop() as screen:
+        yield screen
+        if screen.lost:
+            warnings.warn(f"{screen.lost} windows were never painted and started again", stacklevel=1)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the program, since drawings are saved next to draw.py."""
+    for name in ("draw.py", "model.py", "train.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("digits", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "shipped").symlink_to(ROOT / "checkpoints" / "shipped")
+    return tmp_path
+
+
+@pytest.fixture
+def started(screen, project):
+    """draw.py right after its window was painted."""
+    from window_driver import Running  # imports this file
+
+    running = Running(screen, project)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def running(started):
+    """draw.py with a window that responds, while the network is loading."""
+    return started.until_it_draws()
+
+
+@pytest.fixture
+def loaded(running):
+    """draw.py with its network: the panel no longer shows `loading...`."""
+    answer = np.s_[42:182, CANVAS + 190 :]
+    loading = running.screen.picture()[answer].copy()
+    running.until(lambda: (running.screen.picture()[answer] != loading).any())
+    return running

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -12,9 +13,11 @@ from conftest import assert_one_line_error, call, script
 import draw
 from digits.cli import InputError
 from digits.evaluation.reading import LOW_CONFIDENCE, NOT_A_DIGIT, SEVERAL_DIGITS, Reading
-from digits.window import display, drawings, panel, window
+from digits.networks.layers import Activation
+from digits.window import display, drawings, panel, surface, window
 from digits.window.canvas import Canvas
 from digits.window.panel import CANVAS, View
+from digits.window.teaching import Lesson
 
 # Words and pictures
 
@@ -66,21 +69,27 @@ def test_the_panel_differs_for_trusted_doubtful_uncalibrated_and_rejected_readin
 
 def test_no_text_is_cut_off_at_the_edges(monkeypatch):
     """The widest texts stay within the window, and within the panel or the footer they belong to."""
-    written, write = [], panel._text
+    written, write = [], surface.Surface.text
 
-    def text(frame, text, point, size, color, weight=400, align="left"):
-        width = panel._text_width(text, size, weight)
+    def text(self, text, point, size, color, weight=400, align="left"):
+        width = self.text_width(text, size, weight)
         left = point[0] - {"left": 0, "center": 0.5, "right": 1}[align] * width
         written.append((text, left, left + width, point[1]))
-        write(frame, text, point, size, color, weight, align)
+        write(self, text, point, size, color, weight, align)
 
-    monkeypatch.setattr(panel, "_text", text)
+    monkeypatch.setattr(surface.Surface, "text", text)
     classes, image = list("0123456789"), Canvas(CANVAS).image
     for readings in ([digit("8", 0.5, LOW_CONFIDENCE)] * 12, [digit("8", 0.999, SEVERAL_DIGITS)], []):
         for status in ("", "not saved: /a/very/long/name/" + "x" * 200):
             panel.compose(View(image, 36, True, True, status, classes, readings))
     panel.compose(View(image, 36))
-    assert len(written) > 100
+    lesson = Lesson(None, Path("checkpoints", "x" * 200), [100] * 10, [99] * 10, [98] * 10)
+    maps = [Activation("conv1", np.ones((112, 26, 26), np.float32)), Activation("fc1", np.ones(448, np.float32))]
+    for scale in (0.7, 1, 2.3):
+        size = round(panel.WIDTH * scale), round(panel.HEIGHT * scale)
+        panel.compose(View(image, 36, lesson=lesson, choosing=True, counts=[1234] * 10), size)
+        panel.compose(View(image, 36, help=True, layers=True, activations=[*maps, maps[-1]]), size)
+    assert len(written) > 300
     for text, left, right, y in written:
         limit = panel.WIDTH if y > CANVAS or left >= CANVAS else CANVAS
         assert 0 < left < right < limit - 8, text

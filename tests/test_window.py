@@ -1,153 +1,25 @@
-"""draw.py's real window on a virtual screen, driven by mouse and keyboard events."""
+"""draw.py's real window on a virtual screen, driven by mouse and keyboard events: drawing, saving, announcing."""
 
 import os
 import re
-import shutil
 import signal
-import sys
-import time
-import warnings
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, count_components
+from window_driver import ASIDE, LEFT, RIGHT, WHOLE, Running
 
 from benchmarks import desktop as desk
+from digits.window.board import PEN
 from digits.window.canvas import Canvas
 from digits.window.panel import CANVAS
-from digits.window.window import PEN, TITLE
-
-WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
-ASIDE = 640, 470  # the pointer rests in the footer: it would be in a picture of the canvas
-
-
-@pytest.fixture(scope="module")
-def screen():
-    missing = [name for name, path in desk.PROGRAMS.items() if path is None]
-    if missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {' '.join(missing)}")
-    with desk.desktop() as screen:
-        yield screen
-        if screen.lost:
-            warnings.warn(f"{screen.lost} windows were never painted and started again", stacklevel=1)
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A folder with the program, since drawings are saved next to draw.py."""
-    for name in ("draw.py", "model.py"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "digits").symlink_to(ROOT / "digits")
-    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
-    return tmp_path
-
-
-class Running:
-    """A running draw.py on a screen."""
-
-    def __init__(self, screen, project, *arguments, stdout=None):
-        self.screen, self.project = screen, project
-        self.out, self.err = project / "stdout", project / "stderr"
-        with self.out.open("w") as out, self.err.open("w") as err:
-            command = [sys.executable, project / "draw.py", *map(str, arguments)]
-            self.process, _ = screen.start(command, stdout=stdout or out, stderr=err, cwd=project.parent)
-
-    def until(self, condition, seconds=90):
-        """Wait for a condition, and fail if it does not come true."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"timed out; stderr: {self.err.read_text()}, stdout: {self.lines}"
-            time.sleep(0.02)
-
-    def until_it_draws(self):
-        """Draw dots until one arrives, and undo them: a window that has just opened may lose events."""
-        for _ in range(10):
-            self.dot()
-            end = time.monotonic() + 2
-            while not self.ink() and time.monotonic() < end:
-                time.sleep(0.02)
-            if self.ink():
-                break
-        while self.ink():
-            self.key("u")
-        return self
-
-    @property
-    def lines(self):
-        return self.out.read_text().splitlines()
-
-    @property
-    def painted(self):
-        """The announced drawings, such as `["7"]`."""
-        return [re.fullmatch(r"\[INFO\] User painted '([\d ]+)' \(>?\d+\.\d% sure.*\)", line)[1] for line in self.lines]
-
-    def canvas(self):
-        """Return where there is ink on the screen, bool [CANVAS, CANVAS]."""
-        return self.screen.picture()[:CANVAS, :CANVAS].max(2) < 100
-
-    def ink(self):
-        return int(self.canvas().sum())
-
-    def pieces(self):
-        return count_components(self.canvas() * np.uint8(255))
-
-    def settled(self):
-        """Return the canvas once it no longer changes: everything drawn so far is on the screen."""
-        before = None
-        while not np.array_equal(before, now := self.canvas()):
-            before = now
-            time.sleep(0.4)
-        return now
-
-    def draw(self, label, box=WHOLE):
-        """Draw a digit and return the canvas with all of it."""
-        self.screen.draw(desk.STROKES[label], box)
-        self.screen.do("mousemove", *ASIDE)
-        return self.settled()
-
-    def dot(self, x=100, y=100, button=1):
-        self.screen.do("mousemove", x, y, "click", button, "mousemove", *ASIDE)
-
-    def key(self, *keys):
-        self.screen.do("mousemove", *ASIDE, *(word for key in keys for word in ("key", key, "sleep", 0.05)))
-
-    def ended(self, status=0):
-        """Wait for the exit status and return stderr."""
-        assert self.process.wait(90) == status, self.err.read_text()
-        return self.err.read_text()
-
-
-@pytest.fixture
-def started(screen, project):
-    """draw.py right after its window was painted."""
-    running = Running(screen, project)
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
-
-
-@pytest.fixture
-def running(started):
-    """draw.py with a window that responds, while the network is loading."""
-    return started.until_it_draws()
-
-
-@pytest.fixture
-def loaded(running):
-    """draw.py with its network: the panel no longer shows `loading...`."""
-    answer = np.s_[42:182, CANVAS + 190 :]
-    loading = running.screen.picture()[answer].copy()
-    running.until(lambda: (running.screen.picture()[answer] != loading).any())
-    return running
+from digits.window.window import TITLE
 
 
 def test_digits_are_announced_once_each_when_they_are_cleared_or_the_user_leaves(running):
     for label in "72305":
         running.draw(label)
-        running.key("c")
-        running.until(lambda: running.ink() == 0)
+        running.clear()
     running.draw("4")
     running.key("q")
     assert running.ended() == ""
@@ -158,11 +30,20 @@ def test_digits_are_announced_once_each_when_they_are_cleared_or_the_user_leaves
 def test_a_finished_drawing_is_announced_once_and_again_when_ink_is_added(loaded):
     loaded.draw("1", (60, 74, 200, 300))
     loaded.until(lambda: loaded.painted == ["1"])
+    announced = loaded.canvas()
     loaded.dot(400, 420)
-    loaded.key("u", "s")  # back to the announced drawing
+    loaded.until(lambda: loaded.ink() > announced.sum())
+    loaded.key("u")  # back to the announced drawing
+    loaded.until(lambda: np.array_equal(loaded.canvas(), announced))
+    loaded.key_with_status("s")
     loaded.draw("7", RIGHT)
     loaded.until(lambda: len(loaded.painted) == 2)
-    loaded.key("s", "c", "u", "c", "u", "q")
+    loaded.key_with_status("s")
+    for _ in range(2):
+        loaded.clear()
+        loaded.key("u")
+        loaded.until(loaded.ink)
+    loaded.key("q")
     loaded.ended()
     assert loaded.painted == ["1", "17"], "each once"
 
@@ -170,7 +51,8 @@ def test_a_finished_drawing_is_announced_once_and_again_when_ink_is_added(loaded
 def test_digits_side_by_side_are_a_number(running):
     running.draw("4", LEFT)
     running.draw("2", RIGHT)
-    running.key("c", "q")
+    running.clear()
+    running.key("q")
     running.ended()
     assert running.painted == ["42"]
 
@@ -218,7 +100,11 @@ def test_the_close_button_leaves_and_announces(loaded, screen):
 
 
 def test_a_blank_canvas_is_neither_announced_nor_saved(loaded):
-    loaded.key("c", "u", "s", "7", "q")
+    loaded.key("c")
+    for key in ("u", "s"):
+        loaded.key_with_status(key)
+    loaded.key("7")  # the line below the canvas says the same as after s
+    loaded.key("q")
     assert loaded.ended() == ""
     assert loaded.lines == []
     assert not (loaded.project / "inputs").exists()
@@ -254,13 +140,18 @@ def test_a_label_key_saves_under_that_label_and_clears_and_undo_brings_the_drawi
 def test_undo_after_saving_under_the_wrong_digit_deletes_that_file_and_no_other(running):
     folder = running.project / "inputs" / "mine"
     drawn = running.draw("1")
-    running.key("7", "u")
+    running.key("7")
+    running.until(lambda: running.ink() == 0)
+    running.key("u")
     running.until(lambda: np.array_equal(running.canvas(), drawn))
     running.until(lambda: not list(folder.glob("*/*.png")))
     running.key("1")
     running.until(lambda: running.ink() == 0)
     running.dot()
-    running.key("u", "u")  # the dot, and then the saving
+    running.until(running.ink)
+    running.key("u")  # the dot, and then the saving
+    running.until(lambda: running.ink() == 0)
+    running.key("u")
     running.until(lambda: np.array_equal(running.canvas(), drawn))
     running.until(lambda: not list(folder.glob("*/*.png")))
     running.key("1")
@@ -275,9 +166,10 @@ def test_undo_after_saving_under_the_wrong_digit_deletes_that_file_and_no_other(
 
 def test_s_saves_without_a_label_and_the_drawing_stays(running):
     drawn = running.draw("2")
-    running.key("s", "s")
     folder = running.project / "outputs" / "drawings"
-    running.until(lambda: folder.exists() and len(list(folder.glob("[0-9]*.png"))) == 2)
+    for count in (1, 2):
+        running.key("s")
+        running.until(lambda count=count: len(list(folder.glob("[0-9]*.png"))) == count)
     assert np.array_equal(running.canvas(), drawn)
     running.key("q")
     running.ended()
@@ -307,8 +199,7 @@ def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
         running.dot()
         running.until(lambda: running.ink() > 0)
         sizes.append(running.ink())
-        running.key("c")
-        running.until(lambda: running.ink() == 0)
+        running.clear()
     normal, larger, largest, larger_again, normal_again, smaller = sizes
     assert smaller < normal < larger < largest
     assert (normal_again, larger_again) == (normal, larger)
@@ -329,14 +220,15 @@ def test_the_right_button_and_e_erase(running):
     running.until(lambda: running.ink() == both // 2)
 
 
-def test_arrows_and_similar_keys_do_nothing(running):
+def test_arrows_and_similar_keys_do_nothing(loaded):
     """The low bytes of their codes equal those of q, s, u and c."""
-    drawn = running.draw("2")
-    running.key("Left", "Right", "Up", "Down", "Prior", "Insert", "Home")
-    assert np.array_equal(running.settled(), drawn)
-    assert not (running.project / "outputs").exists()
-    running.key("q")
-    running.ended()
+    drawn = loaded.draw("2")
+    for key in ("Left", "Right", "Up", "Down", "Prior", "Insert", "Home"):
+        loaded.key(key)
+    assert np.array_equal(loaded.settled(), drawn)
+    assert not (loaded.project / "outputs").exists()
+    loaded.key("q")
+    loaded.ended()
 
 
 def test_a_moving_pointer_does_not_keep_a_drawing_from_being_finished(loaded, screen):

@@ -26,6 +26,7 @@ from digits.evaluation.reading import (
 from digits.imaging.ink import BlankImage
 from digits.imaging.mnist_format import count_segments, has_second_figure, is_blot, is_slash
 from digits.imaging.reading import read_digit, read_image, read_input
+from digits.networks import layers
 from digits.networks.checkpoint import SHIPPED, load_checkpoint
 from digits.networks.registry import load_network, predict_logits
 from digits.runtime import choose_device
@@ -125,6 +126,16 @@ class Classifier:
         return [
             Reading(self.classes[index], *row, candidates=names) for index, *row, names in zip(*columns, strict=True)
         ]
+
+    def activations(self, image: np.ndarray) -> list[layers.Activation]:
+        """Run the network on one image as `predict` takes them, and return the output of each layer."""
+        (batch,) = input_batches(image[None])
+        return layers.activations(self.model, batch[0])
+
+    def occlusion(self, image: np.ndarray, first: int, second: int) -> np.ndarray:
+        """Measure which parts of an image speak for one class and against another, see `layers.occlusion`."""
+        (batch,) = input_batches(image[None])
+        return layers.occlusion(self.model, batch[0], first, second)
 
     def require_digits(self) -> None:
         """Raise an InputError unless the classes are the digits 0 to 9."""

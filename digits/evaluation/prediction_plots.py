@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from digits.evaluation.plots import BLUE, GRAY, ORANGE, new_figure, save
+from digits.evaluation.reading import Reading
 from digits.imaging.reading import read_image
 from digits.text import confidence, file_name, shorten
 
@@ -73,6 +74,15 @@ def page(picture: np.ndarray, boxes: list[tuple[int, int, int, int]], marks: lis
             bbox={"boxstyle": "round,pad=0.15", "facecolor": color, "edgecolor": "none"},
         )
     return figure
+
+
+def draw_all(paths: list[Path], readings: list[Reading], classes: list[str]) -> None:
+    """Draw the prediction for each picture into outputs/."""
+    names = unique_names([reading.path for reading in readings])
+    for path, reading, name in zip(paths, readings, names, strict=True):
+        if reading.image is not None:
+            figure = prediction(read_rgb(path), reading.image, reading.probs, classes, reading.describe())
+            save_output(figure, f"{name}_prediction.png")
 
 
 def read_rgb(path: str | Path) -> np.ndarray:

@@ -26,6 +26,7 @@ def _load_model_file():
 
 
 _model = sys.modules.get("digits.model") or _load_model_file()
+ConvPool2D = _model.ConvPool2D
 NETWORKS = {
     "lenet": _model.LeNet,
     "extended": _model.ExtendedLeNet,

@@ -29,6 +29,11 @@ def painted(readings: list[Reading]) -> str:
     return f"not a number (figure {index + 1} of {len(readings)} is {reading.reason}; {nearest})"
 
 
+def list_saved(folder: Path, label: int) -> list[Path]:
+    """List the drawings saved as a digit, in the folder with a folder for each digit."""
+    return sorted((folder / str(label)).glob("[!.]*.png"))
+
+
 def save_numbered(folder: Path, image: np.ndarray) -> Path:
     """Write an image as `folder`/0001.png, or under the number after the highest one in use.
 
