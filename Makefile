@@ -33,6 +33,7 @@ pictures: .venv/installed ## redraw the pictures in docs/; the one of the window
 	$(PY) predict.py docs/page.jpg --many --show
 	$(PY) -c 'import cv2; cv2.imwrite("docs/page_digits.jpg", cv2.imread("outputs/page_digits.png"))'
 	$(PY) -m tests.window_picture docs/window.png
+	$(PY) export.py --checkpoint checkpoints/shipped/lenet --format html --out docs/lenet.html
 
 clean: ## remove .venv/ and outputs/, keep checkpoints
 	rm -rf .venv outputs
