@@ -14,6 +14,7 @@ from digits.evaluation.metrics import (
     score,
     softmax,
     summarize,
+    wilson_interval,
 )
 
 
@@ -94,3 +95,8 @@ def test_auroc_agrees_with_scikit_learn_and_oscr_counts_only_correct_images():
     pairs = (known[:, None] > unknown) + 0.5 * (known[:, None] == unknown)
     assert oscr(correct, known, unknown) == pytest.approx((pairs * correct[:, None]).mean())
     assert oscr(np.ones(300, bool), known, unknown) == auroc(known, unknown)
+
+
+def test_the_wilson_interval_of_worked_examples():
+    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)

@@ -32,6 +32,18 @@ def test_curves_mark_the_kept_epoch(tmp_path, epochs):
     assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 1080
 
 
+def test_curves_show_the_error_on_a_log_axis_in_plain_numbers(tmp_path):
+    perfect = [row | {"train_accuracy": 1.0} for row in HISTORY[-1:]]
+    figure = plots.curves([*HISTORY[:-1], *perfect], kept_epoch=30, title="some run")
+    plots.save(figure, tmp_path / "curves.png")
+    left, right = figure.axes
+    assert right.get_yscale() == left.get_yscale() == "log"
+    np.testing.assert_allclose(right.lines[1].get_ydata(), [20 / n for n in range(1, 31)])
+    labels = [text.get_text() for text in right.get_yticklabels(which="both")]
+    assert "10" in labels
+    assert not any("e" in label or "^" in label for label in labels)
+
+
 def test_curves_mark_the_epochs_that_overfit():
     figure = plots.curves(HISTORY, kept_epoch=30, title="some run", overfit_epoch=12)
     assert "overfitting: validation loss above that of epoch 12" in texts(figure)
@@ -77,6 +89,18 @@ def test_the_trust_plot_marks_the_accepted_predictions(tmp_path, threshold):
         assert f"{share:.2f}% accepted, {100 * correct[confidences >= 0.8].mean():.2f}% correct" in marked[0]
     plots.save(figure, tmp_path / "trust.png")
     assert cv2.imread(str(tmp_path / "trust.png")) is not None
+
+
+def test_bins_of_few_images_are_gray_and_no_two_numbers_of_the_trust_plot_overlap():
+    counts = [3, 19, 20, 100, 2345]
+    bins = [{"images": n, "confidence": 0.5 + 0.067 * i, "accuracy": 0.5} for i, n in enumerate(counts)]
+    figure = plots.trust(np.linspace(0.5, 1, 50), np.arange(50) > 5, bins, 0.8, "title")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    colors = [container.lines[0].get_color() for container in axes.containers]
+    assert colors == [plots.LINE] * 2 + [plots.BLUE] * 3
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(two) for index, one in enumerate(boxes) for two in boxes[:index])
 
 
 def test_the_confusion_matrix_has_each_count_in_its_cell():

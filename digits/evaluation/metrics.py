@@ -198,3 +198,10 @@ def _format_cells(cells, widths):
 def _ratio(numerator, denominator):
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95% interval of a probability of which `count` of `total` trials came true (Wilson 1927)."""
+    z = 1.959964
+    middle, spread = (count + z**2 / 2) / (total + z**2), z * np.sqrt(count * (total - count) / total + z**2 / 4)
+    return middle - spread / (total + z**2), middle + spread / (total + z**2)

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from digits.evaluation.metrics import choose_examples
+from digits.evaluation.metrics import choose_examples, wilson_interval
 from digits.files import replacing
 from digits.text import confidence, percent, shorten
 
-BLUE, ORANGE, GRAY = "#1f77b4", "#ff7f0e", "#888888"
+BLUE, ORANGE, GRAY = "#4b57d6", "#d97a0b", "#6b7285"  # as in the drawing window and on the HTML page
+TEXT, LINE = "#1f2433", "#d3d7e0"
 
 _LOSSES = {"cross_entropy": "cross-entropy (nats)", "mse": "mean squared error of the probabilities"}
 _MAX_EXAMPLES = 40  # images on a sheet of predictions
+_FEW_IMAGES = 20  # a bin with fewer is gray
 _TITLE_LETTERS, _CAPTION_LETTERS = 10, 15  # letters per inch
 
 
@@ -27,12 +29,19 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(_wrap(title, _TITLE_LETTERS * width))
+        figure.suptitle(_wrap(title, _TITLE_LETTERS * width), color=TEXT, fontsize=12)
     return figure
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure in the format of the path's suffix."""
+    """Write the figure, in the colors that all plots share and in the format of the path's suffix."""
+    for axes in figure.axes:
+        axes.tick_params(which="both", color=LINE, labelcolor=GRAY)
+        for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
+            label.set_color(TEXT)
+        for side, spine in axes.spines.items():
+            spine.set_color(LINE)
+            spine.set_visible(spine.get_visible() and (side in ("left", "bottom") or bool(axes.images)))
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # names of files and classes may hold a $
     literally = rc_context({"text.parse_math": False})  # for tick labels, which are made now
@@ -48,7 +57,7 @@ def curves(
     overfit_epoch: int | None = None,
     loss: str = "cross_entropy",
 ) -> Figure:
-    """Plot loss and accuracy on train and val by epoch; mark the kept epoch, and the epochs that overfit.
+    """Plot loss and error on train and val by epoch; mark the kept epoch, and the epochs that overfit.
 
     Args:
         history: one dict per epoch with `epoch train_loss train_accuracy val_loss val_accuracy`.
@@ -61,10 +70,12 @@ def curves(
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     marker = "." if len(epochs) < 12 else ""
-    for axes, name, scale in ((left, "loss", 1), (right, "accuracy", 100)):
-        for part, label, color in (("train", "training", BLUE), ("val", "validation", ORANGE)):
-            values = [scale * row[f"{part}_{name}"] for row in history]
-            axes.plot(epochs, values, color=color, label=label, marker=marker)
+    series = [(part, [row[f"{part}_loss"] for row in history]) for part in ("train", "val")]
+    errors = [(part, [100 * (1 - row[f"{part}_accuracy"]) for row in history]) for part in ("train", "val")]
+    for axes, rows in ((left, series), (right, errors)):
+        smallest = min((value for _, values in rows for value in values if value > 0), default=1e-6)
+        for (_, values), label, color in zip(rows, ("training", "validation"), (BLUE, ORANGE), strict=True):
+            axes.plot(epochs, np.maximum(values, smallest), color=color, label=label, marker=marker)
         axes.axvline(kept_epoch, color=GRAY, linestyle=":", label=f"kept: epoch {kept_epoch}")
         if overfit_epoch and overfit_epoch < epochs[-1]:
             label = f"overfitting: validation loss above that of epoch {overfit_epoch}"
@@ -72,18 +83,13 @@ def curves(
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(alpha=0.3)
-    losses = [row[f"{part}_loss"] for row in history for part in ("train", "val")]
-    if max(losses) > 10 * min(losses):
-        left.set_yscale("log")
-        left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        left.yaxis.set_major_formatter("{x:g}")
-        left.yaxis.set_minor_formatter("{x:g}")
     left.set_ylabel(_LOSSES[loss])
-    right.set_ylabel("accuracy (%)")
-    # The first epochs would flatten the later curve, so they do not count for the range of the axis.
-    later = [100 * row[f"{part}_accuracy"] for row in history[len(history) // 10 :] for part in ("train", "val")]
-    right.set_ylim(min(later) - 0.2, min(100.05, max(later) + 0.2))
+    right.set_ylabel("error (%)")
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
@@ -110,15 +116,19 @@ def trust(
 
 
 def confusion(matrix: np.ndarray, classes: list[str], title: str) -> Figure:
-    """Plot a confusion matrix int [C, C] (row = true class) with its counts; only mistakes are colored."""
-    size = max(4.5, 0.5 * len(classes) + 1.2)
-    figure = new_figure(size, size, title)
+    """Plot a confusion matrix int [C, C] (row = true class) with its counts; the color of a mistake is its share."""
+    size = max(4.5, 0.55 * len(classes) + 1.8)
+    figure = new_figure(size, size - 0.6, title)
     axes = figure.subplots()
     classes = shorten(classes)
-    mistakes = matrix - np.diag(np.diag(matrix))
-    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max() * 1.3))
+    shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    picture = axes.imshow(shares, cmap="Oranges", vmin=0, vmax=max(0.1, 1.3 * shares.max()))
+    bar = figure.colorbar(picture, ax=axes, shrink=0.7, pad=0.02)
+    bar.set_label("share of the true class that is mistaken (%)")
+    bar.outline.set_visible(False)
     for row, column in np.argwhere(matrix > 0):
-        color = "black" if row != column else GRAY
+        color = TEXT if row != column else GRAY
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=9)
     slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 5 else {}
     axes.set_xticks(range(len(classes)), classes, **slanted)
@@ -149,7 +159,9 @@ def prediction_sheets(
             read_as = "" if correct else f" read as {names[int(row.argmax())]}"
             captions.append(f"{names[label]}{read_as}\n{confidence(row.max(), 1)}")
         count = f"{len(chosen)} of {(is_correct == correct).sum():,} {plural}"
-        figures[name] = sheet(images[chosen], captions, f"{title}: {count}, by decreasing confidence")
+        legend = "label, and confidence" if correct else "label, prediction, and its confidence"
+        heading = f"{title}: {count}, by decreasing confidence\nabove each image: {legend}"
+        figures[name] = sheet(images[chosen], captions, heading)
     return figures
 
 
@@ -175,18 +187,20 @@ def sheet(images: np.ndarray, captions: list[str], title: str, columns: int = 8)
 
 def _draw_reliability(axes, bins):
     axes.plot([0, 100], [0, 100], color=GRAY, linestyle=":", label="perfect calibration")
-    points = [(100 * row["confidence"], 100 * row["accuracy"]) for row in bins]
-    total = sum(row["images"] for row in bins)
-    sizes = [30 + 300 * row["images"] / total for row in bins]
-    axes.scatter(*zip(*points, strict=True), s=sizes, color=BLUE, alpha=0.8, clip_on=False, zorder=3)
-    for row, point in zip(bins, points, strict=True):
-        place = {"xytext": (-8, 6), "textcoords": "offset points", "ha": "right"}
-        axes.annotate(f"{row['images']:,}", point, **place, fontsize=8, color=GRAY)
+    names = {BLUE: "accuracy, with its 95% interval", LINE: f"bins of fewer than {_FEW_IMAGES} images"}
+    for row in bins:
+        images, x, y = row["images"], 100 * row["confidence"], 100 * row["accuracy"]
+        low, high = (100 * end for end in wilson_interval(round(row["accuracy"] * images), images))
+        color = BLUE if images >= _FEW_IMAGES else LINE
+        errors = [[max(0, y - low)], [max(0, high - y)]]
+        axes.errorbar(x, y, errors, fmt="o", color=color, capsize=2, label=names.pop(color, None), clip_on=False)
+        axes.text(x, 103, f"{images:,}", rotation=90, ha="center", va="bottom", fontsize=7, color=GRAY)
     axes.set_xlim(0, 102)
-    axes.set_ylim(0, 112)
+    axes.set_ylim(0, 122)
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("confidence (%)")
     axes.set_ylabel("accuracy (%); numbers: images per bin")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", framealpha=0.9, edgecolor="none")
 
 
 def _draw_coverage(axes, confidences, correct, threshold):
@@ -203,7 +217,7 @@ def _draw_coverage(axes, confidences, correct, threshold):
         )
         axes.axvline(coverage[last], color=ORANGE, linestyle=":")
         axes.plot(coverage[last], accuracy[last], marker="o", color=ORANGE, linestyle="", label=label, zorder=3)
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower left", frameon=False)
     shown = coverage >= lowest
     axes.plot(coverage[shown], accuracy[shown], color=BLUE)
     axes.set_xlabel("coverage: share of the predictions accepted (%)")

@@ -116,12 +116,10 @@ def _draw_bars(axes, probs, classes):
         classes, probs = [classes[index] for index in chosen], probs[chosen]
     colors = [ORANGE if index == probs.argmax() else BLUE for index in range(len(probs))]
     bars = axes.barh(range(len(probs)), 100 * probs, color=colors)
-    axes.bar_label(
-        bars, [confidence(prob, 1).rstrip("%") if prob >= 0.0005 else "" for prob in probs], padding=3, fontsize=8
-    )
+    axes.bar_label(bars, [confidence(prob, 1) if prob >= 0.0005 else "" for prob in probs], padding=3, fontsize=8)
     axes.set_yticks(range(len(classes)), shorten(classes))
     axes.invert_yaxis()
-    axes.set_xlim(0, 115)
+    axes.set_xlim(0, 125)
     axes.set_xticks([0, 50, 100])
     axes.set_xlabel("probability (%)")
     axes.spines[["top", "right"]].set_visible(False)
