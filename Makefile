@@ -30,6 +30,7 @@ pictures: .venv/installed ## redraw the pictures in docs/; the one of the window
 	$(PY) predict.py examples/7_scan.png --show
 	$(PY) evaluate.py
 	mkdir -p docs && cp outputs/7_scan_prediction.png docs/prediction.png && cp outputs/trust.png docs/trust.png
+	$(PY) predict.py examples/7_scan.png --layers --checkpoint checkpoints/shipped/lenet && cp outputs/7_scan_layers.png docs/lesson.png
 	$(PY) predict.py docs/page.jpg --many --show
 	$(PY) -c 'import cv2; cv2.imwrite("docs/page_digits.jpg", cv2.imread("outputs/page_digits.png"))'
 	$(PY) -m tests.window_picture docs/window.png

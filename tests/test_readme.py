@@ -168,6 +168,18 @@ def test_make_help_lists_the_targets():
     assert [line.split()[1] for line in done.stdout.splitlines()] == TARGETS
 
 
+def test_both_languages_have_the_same_commands_numbers_and_links():
+    def parts(path):
+        text = (ROOT / path).read_text()
+        code = [line.partition("#")[0].rstrip() for line in re.findall(r"^(?:python|make|py|\$).*", text, re.MULTILINE)]
+        return code, Counter(re.findall(r"\d[\d,.]*\d|\d", text)), re.findall(r"\]\((?!README)([^)]+)\)", text)
+
+    english, chinese = parts("README.md"), parts("README.zh-CN.md")
+    assert english[0] == chinese[0]
+    assert english[1] == chinese[1]
+    assert english[2] == chinese[2]
+
+
 def test_removed_phrases_do_not_come_back():
     """tests/phrases.txt has one extended regular expression per line, for phrases that are vague or not English."""
     found = subprocess.run(
