@@ -1,6 +1,6 @@
 """LeNet on MNIST from scratch, with Paddle and NumPy alone: data, network, loop, accuracy. docs/lesson.md explains it.
 
-python docs/lesson.py    trains for eight epochs; writes lesson.pdparams
+python docs/lesson.py    eight epochs, four minutes on a slow core; writes lesson.pdparams
 python predict.py examples/7_scan.png --checkpoint lesson.pdparams
 """
 
