@@ -196,6 +196,7 @@ def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
             pen = screen.picture()[CANVAS:, 700:].copy()
             screen.do("mousemove", *ASIDE, *change)
             running.until(lambda pen=pen: (screen.picture()[CANVAS:, 700:] != pen).any())
+            running.until_it_draws()  # the wheel replaces the window, and a new window may lose events
         running.dot()
         running.until(lambda: running.ink() > 0)
         sizes.append(running.ink())

@@ -136,7 +136,14 @@ class Running:
         self.screen.do("mousemove", *ASIDE, "key", key, "sleep", 0.05)
 
     def clear(self):
-        self.key("c")
+        """Clear the canvas; press the key again if a window that was just replaced has lost it."""
+        for _ in range(10):
+            self.key("c")
+            end = time.monotonic() + 9
+            while self.ink() and time.monotonic() < end:
+                time.sleep(0.02)
+            if not self.ink():
+                break
         self.until(lambda: self.ink() == 0)
 
     def status(self):

@@ -13,7 +13,7 @@ from digits.window.x11 import Connection
 
 CTRL_Z = 26  # the code of Ctrl+Z on a terminal, and in OpenCV's windows where they pass it on
 _FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
-_PAINTED = 0.15  # seconds after which a window is painted, or never will be
+_PAINTED = 0.4  # seconds after which a window is painted, also on a busy machine, or never will be
 _TRIES = 5  # windows that are replaced one after the other; the screen may be black for another reason
 _PATIENCE = 0.5  # seconds for the window manager to make the window as large as the screen
 
