@@ -228,11 +228,8 @@ def started(screen, project):
     """draw.py right after its window was painted."""
     from window_driver import Running  # imports this file
 
-    running = Running(screen, project)
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
+    with Running(screen, project) as running:
+        yield running
 
 
 @pytest.fixture

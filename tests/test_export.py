@@ -139,8 +139,12 @@ def test_an_export_that_differs_is_not_written(tmp_path, monkeypatch):
 
 def test_an_operation_that_onnx_lacks_here_is_named():
     class Network(LeNet):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", paddle.ones([10]), persistable=False)  # not in its state_dict
+
         def forward(self, images):
-            return paddle.erf(super().forward(images))
+            return paddle.erf(super().forward(images) + self.shift)
 
     with pytest.raises(InputError, match="the operation 'erf' cannot be converted; --format paddle"):
         to_onnx(Network())

@@ -160,6 +160,10 @@ def test_clear_undo_and_the_eraser_by_mouse_and_keyboard(opened):
     assert opened.execute_script(ink) == two
     body.send_keys(Keys.CONTROL, "z")
     assert opened.execute_script(ink) == one
+    body.send_keys("x")  # an example replaces the drawing
+    assert opened.execute_script(ink) != one
+    body.send_keys("u")
+    assert opened.execute_script(ink) == one
     body.send_keys("e")
     draw(opened, [[(0.5, 0.1), (0.5, 0.9)]])
     assert opened.execute_script(ink) == 0

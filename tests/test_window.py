@@ -207,9 +207,7 @@ def test_the_wheel_and_plus_and_minus_change_the_pen(running, screen):
 
 
 def test_the_right_button_and_e_erase(running):
-    running.dot(100, 100)
-    running.dot(300, 100)
-    running.until(lambda: running.pieces() == 2)
+    running.two_dots()
     both = running.ink()
     running.dot(100, 100, button=3)
     running.until(lambda: running.ink() == both // 2)
@@ -242,9 +240,7 @@ def test_a_moving_pointer_does_not_keep_a_drawing_from_being_finished(loaded, sc
 
 
 def test_undo_and_help(running):
-    running.dot(100, 100)
-    running.dot(300, 100)
-    running.until(lambda: running.pieces() == 2)
+    running.two_dots()
     both = running.ink()
     running.key("u")
     running.until(lambda: 0 < running.ink() < both)

@@ -7,7 +7,7 @@ import signal
 import cv2
 import numpy as np
 import pytest
-from window_driver import ASIDE, LEFT, WHOLE, Running
+from window_driver import ASIDE, LEFT, STATUS, WHOLE, Running
 
 from benchmarks import desktop as desk
 from digits.data.synthetic_digits import draw_forms
@@ -29,9 +29,7 @@ def test_every_button_is_large_enough_for_a_finger_and_the_canvas_for_a_digit():
 
 
 def test_undo_clear_and_eraser_do_what_their_keys_do(running):
-    running.dot(100, 100)
-    running.dot(300, 100)
-    running.until(lambda: running.pieces() == 2)
+    running.two_dots()
     both = running.canvas()
     running.click("u")
     running.until(lambda: running.pieces() == 1)
@@ -64,7 +62,7 @@ def test_save_as_opens_ten_digits_that_save_and_count(running):
     toolbar = running.part(*TOOLBAR)
     running.click("a")
     running.until_changed(TOOLBAR, toolbar)
-    choosing = running.settled_part(TOOLBAR)
+    choosing = running.settled(lambda: running.part(*TOOLBAR))
     expected = compose(View(np.zeros((CANVAS, CANVAS), np.uint8), 28, choosing=True, counts=[0] * 7 + [2, 0, 0]))
     assert np.array_equal(choosing, expected[CANVAS + 49 :]), "7: 2 of 5"
     running.click("a", CHOOSING)  # back
@@ -106,9 +104,7 @@ def test_a_button_shows_the_pointer_and_the_press_and_acts_when_it_is_released_o
 
 
 def test_ctrl_z_undoes(running):
-    running.dot(100, 100)
-    running.dot(300, 100)
-    running.until(lambda: running.pieces() == 2)
+    running.two_dots()
     running.key("ctrl+z")
     running.until(lambda: running.pieces() == 1)
     running.key("ctrl+z")
@@ -161,7 +157,7 @@ def test_the_layers_follow_the_pen(loaded, screen):
         loaded.until_changed(PANEL, panel)  # the button is still down
     panel = loaded.part(*PANEL)
     screen.do("mouseup", 1, "mousemove", *ASIDE)
-    maps = loaded.settled_part(PANEL)
+    maps = loaded.settled(lambda: loaded.part(*PANEL))
     loaded.click("v")
     loaded.until_changed(PANEL, maps)
     bars = loaded.part(*PANEL)
@@ -203,17 +199,14 @@ def drawings(project):
 @pytest.fixture
 def pupil(screen, project, drawings, small_run):
     """draw.py with a network that was trained briefly, on few images, and drawings to learn from."""
-    running = Running(screen, project, "--checkpoint", small_run)
-    yield running.until_it_draws()
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
+    with Running(screen, project, "--checkpoint", small_run) as running:
+        yield running.until_it_draws()
 
 
 def test_teaching_shows_what_it_changed_and_uses_the_new_network(pupil):
-    status = pupil.status()
+    status = pupil.part(*STATUS)
     pupil.click("t")
-    pupil.until_changed_status(status)
+    pupil.until_changed(STATUS, status)
     drawn = pupil.draw("7", LEFT)  # during the lesson
     pupil.until(lambda: pupil.taught, seconds=300)
     (line,) = pupil.taught
@@ -230,9 +223,9 @@ def test_teaching_shows_what_it_changed_and_uses_the_new_network(pupil):
 
 
 def test_a_lesson_can_be_stopped_and_leaves_nothing(pupil):
-    status = pupil.status()
+    status = pupil.part(*STATUS)
     pupil.key("t")
-    pupil.until_changed_status(status)
+    pupil.until_changed(STATUS, status)
     pupil.until((pupil.project / "checkpoints" / "small-fine-tuned").exists)
     pupil.click("t")
     pupil.until(lambda: not (pupil.project / "checkpoints" / "small-fine-tuned").exists())

@@ -14,6 +14,7 @@ from digits.window.window import TITLE
 
 WHOLE, LEFT, RIGHT = (74, 74, 300, 300), (20, 110, 190, 230), (235, 110, 190, 230)
 ASIDE = 640, 470  # the pointer rests in the footer: it would be in a picture of the canvas
+STATUS = 0, CANVAS + 1, CANVAS + 180, 46  # the line below the canvas
 
 
 class Running:
@@ -26,21 +27,29 @@ class Running:
             command = [sys.executable, project / "draw.py", *map(str, arguments)]
             self.process, _ = screen.start(command, stdout=stdout or out, stderr=err, cwd=project.parent)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()  # does nothing once it has ended
+        self.process.wait()
+
     def until(self, condition, seconds=90):
         """Wait for a condition, and fail if it does not come true."""
+        assert self.comes_true(condition, seconds), f"timed out; stderr: {self.err.read_text()}, stdout: {self.lines}"
+
+    def comes_true(self, condition, seconds):
+        """Wait for a condition; return whether it came true in time."""
         end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"timed out; stderr: {self.err.read_text()}, stdout: {self.lines}"
+        while not (is_true := condition()) and time.monotonic() < end:
             time.sleep(0.02)
+        return is_true
 
     def until_it_draws(self):
         """Draw dots until one arrives, and undo them: a window that has just opened may lose events."""
         for _ in range(10):
             self.dot()
-            end = time.monotonic() + 2
-            while not self.ink() and time.monotonic() < end:
-                time.sleep(0.02)
-            if self.ink():
+            if self.comes_true(self.ink, seconds=2):
                 break
         while self.ink():
             self.key("u")
@@ -65,10 +74,10 @@ class Running:
     def pieces(self):
         return count_components(self.canvas() * np.uint8(255))
 
-    def settled(self):
-        """Return the canvas once it no longer changes: everything drawn so far is on the screen."""
-        before = None
-        while not np.array_equal(before, now := self.canvas()):
+    def settled(self, look=None):
+        """Return the canvas, or what `look` returns, once it no longer changes: all so far is on the screen."""
+        look, before = look or self.canvas, None
+        while not np.array_equal(before, now := look()):
             before = now
             time.sleep(0.4)
         return now
@@ -112,21 +121,15 @@ class Running:
     def until_changed(self, box, before):
         self.until(lambda: not np.array_equal(self.part(*box), before))
 
-    def settled_part(self, box):
-        """Return a part of the screen once it no longer changes."""
-        before = None
-        while not np.array_equal(before, now := self.part(*box)):
-            before = now
-            time.sleep(0.4)
-        return now
-
-    def until_changed_status(self, before):
-        self.until(lambda: not np.array_equal(self.status(), before))
-
     @property
     def taught(self):
         """The lines about finished lessons."""
         return [line for line in self.lines if "drawings wrong before" in line]
+
+    def two_dots(self):
+        self.dot(100, 100)
+        self.dot(300, 100)
+        self.until(lambda: self.pieces() == 2)
 
     def dot(self, x=100, y=100, button=1):
         self.screen.do("mousemove", x, y, "click", button, "mousemove", *ASIDE)
@@ -139,22 +142,15 @@ class Running:
         """Clear the canvas; press the key again if a window that was just replaced has lost it."""
         for _ in range(10):
             self.key("c")
-            end = time.monotonic() + 9
-            while self.ink() and time.monotonic() < end:
-                time.sleep(0.02)
-            if not self.ink():
+            if self.comes_true(lambda: self.ink() == 0, seconds=9):
                 break
-        self.until(lambda: self.ink() == 0)
-
-    def status(self):
-        """Return the picture of the line below the canvas."""
-        return self.screen.picture()[CANVAS + 1 : CANVAS + 47, : CANVAS + 180].copy()
+        assert self.ink() == 0
 
     def key_with_status(self, key):
         """Press a key that changes the line below the canvas, and wait until it does."""
-        before = self.status()
+        before = self.part(*STATUS)
         self.key(key)
-        self.until_changed_status(before)
+        self.until_changed(STATUS, before)
 
     def ended(self, status=0):
         """Wait for the exit status and return stderr."""

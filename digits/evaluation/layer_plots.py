@@ -13,7 +13,6 @@ from digits.text import shorten
 
 _COLUMNS = 16  # maps in a row
 _MAX_MAPS = 32  # maps shown of a layer
-_WHITE = 0.995  # quantile of a layer's activations that is drawn white, with all above it
 _GAP = 0.12  # between two maps, relative to the side of a map
 
 
@@ -29,7 +28,7 @@ def layers(
         rivals: names of the likeliest and the second likeliest class.
         title: the prediction in words.
     """
-    rows = [(_caption(activation), *_picture(activation.values)) for activation in activations[:-1]]
+    rows = [(_caption(activation), *_picture(activation.shades())) for activation in activations[:-1]]
     heights = [0.45 + inches for *_, inches in rows]
     figure = new_figure(12, max(6.5, 0.6 + sum(heights)), title)
     left, right = figure.subfigures(1, 2, width_ratios=[1, 3])
@@ -97,8 +96,6 @@ def _caption(activation):
 
 def _picture(values):
     """Tile the maps of a layer; returns the picture, from 0 to 1 and white between the maps, and its height, inches."""
-    values = np.maximum(values, 0)
-    values = np.minimum(1, values / max(float(np.quantile(values, _WHITE)), 1e-6))
     if values.ndim == 1:
         return values[None], 0.25
     maps = values[:_MAX_MAPS]

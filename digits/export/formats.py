@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import paddle
 import paddle.nn.functional as F
-from paddle.static import InputSpec
 
 from digits.cli import RunError
 from digits.config import DIGIT_SHAPE
@@ -21,7 +20,7 @@ from digits.data.image_files import to_input
 from digits.data.synthetic_digits import make_synthetic_digits
 from digits.evaluation.calibration import Calibration
 from digits.evaluation.metrics import softmax
-from digits.export.onnx_graph import INPUT, OUTPUT, to_onnx
+from digits.export.onnx_graph import INPUT, OUTPUT, input_spec, to_onnx
 from digits.export.page import build_page, page_logits, read_page
 from digits.files import output_folder, replacing
 from digits.networks.checkpoint import Checkpoint
@@ -56,8 +55,7 @@ def export_paddle(network: paddle.nn.Layer, checkpoint: Checkpoint, description:
     output_folder(out)
     with tempfile.TemporaryDirectory(prefix=".", dir=out) as folder:
         with _portable_leaky_relu():
-            spec = InputSpec([None, *network.input_shape], "float32", INPUT)
-            paddle.jit.save(network, f"{folder}/model", input_spec=[spec])
+            paddle.jit.save(network, f"{folder}/model", input_spec=input_spec(network))
         difference = _compare(predict_logits(paddle.jit.load(f"{folder}/model"), images), expected)
         Path(folder, "description.json").write_text(_to_json(description), encoding="utf-8")
         names = ("model.json", "model.pdiparams", "description.json")

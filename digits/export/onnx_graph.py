@@ -12,11 +12,9 @@ OPSET = 13  # read by ONNX Runtime since 1.6 and by OpenCV since 4.6
 INPUT, OUTPUT = "images", "logits"
 
 
-def trace(network: paddle.nn.Layer) -> paddle.static.Program:
-    """Trace a network into a static program with one input, `images`, whose batch size is free."""
-    network.eval()
-    spec = InputSpec([None, *network.input_shape], "float32", INPUT)
-    return paddle.jit.to_static(network, input_spec=[spec], full_graph=True).forward.main_program
+def input_spec(network: paddle.nn.Layer) -> list[InputSpec]:
+    """Describe the input to trace a network with: `images`, float32, with a free batch size."""
+    return [InputSpec([None, *network.input_shape], "float32", INPUT)]
 
 
 def to_onnx(network: paddle.nn.Layer) -> bytes:
@@ -32,9 +30,10 @@ def to_onnx(network: paddle.nn.Layer) -> bytes:
         import onnx
     except ImportError:
         raise InputError("the package onnx is not installed: pip install onnx") from None
-    program = trace(network)
-    graph = _Graph({tensor.name: tensor.numpy() for tensor in network.state_dict().values()})
-    operations = program.global_block().ops
+    network.eval()
+    traced = paddle.jit.to_static(network, input_spec=input_spec(network), full_graph=True)
+    operations = traced.forward.main_program.global_block().ops
+    graph = _Graph({tensor.name: tensor.numpy() for tensor in (*network.parameters(), *network.buffers())})
     for operation in operations:
         graph.convert(operation)
     nodes, initializers = [], []
@@ -76,7 +75,7 @@ class _Graph:
     """Nodes converted so far.
 
     Args:
-        weights: by the names that Paddle generated.
+        weights: parameters and buffers, by the names that Paddle generated.
 
     Attributes:
         nodes: in the order of computation.

@@ -398,14 +398,17 @@ paper.addEventListener("pointermove", (event) => {
 for (const name of ["pointerup", "pointercancel"]) paper.addEventListener(name, () => (current = null));
 paper.addEventListener("contextmenu", (event) => event.preventDefault());
 
-function clear() {
+/** Replace the whole drawing; undo brings it back. */
+function replace(drawing) {
   if (strokes.length) undone = strokes;
-  strokes = [];
+  strokes = drawing;
   redraw();
 }
 
+const clear = () => replace([]);
+
 function undo() {
-  if (undone) [strokes, undone] = [undone, null]; // the last step was a clear
+  if (undone) [strokes, undone] = [undone, null]; // the last step replaced the whole drawing
   else strokes.pop();
   redraw();
 }
@@ -432,12 +435,12 @@ let nextExample = 7;
 
 function drawExample() {
   const scale = ([x, y]) => [(x * 0.86 + 7) * (PAPER / 100), (y * 0.86 + 7) * (PAPER / 100)];
-  strokes = EXAMPLES[nextExample].split("|").map((line) => {
+  const drawing = EXAMPLES[nextExample].split("|").map((line) => {
     const points = line.split(" ").map((point) => scale(point.split(",").map(Number)));
     return { points: [points[0], ...points, points.at(-1)], width: Number($("pen").value), erase: false };
   });
   nextExample = (nextExample + 3) % 10;
-  redraw();
+  replace(drawing);
 }
 
 $("clear").onclick = clear;
@@ -550,12 +553,13 @@ function explain(layer, map, [row, column]) {
 
 function inspect(layer, map, pixel) {
   inspected = layer && layers ? { layer, map, pixel } : null;
-  showPatch();
+  showLayers();
 }
 
 const fixed = (value) => (Math.abs(value) < 0.005 ? "0" : value.toFixed(2).replace("-", "\u2212"));
 
-function showPatch() {
+/** Show the maps, and how the pixel that is pointed at is computed. */
+function showLayers() {
   $("patch").hidden = !inspected;
   paintMaps();
   if (!inspected) return;
@@ -638,8 +642,7 @@ function percent(prob) {
 function show() {
   const answer = layers && decide(layers.input, layers.fc2);
   $("hint").hidden = strokes.length > 0;
-  paintMaps();
-  showPatch();
+  showLayers();
   showAnswer(answer);
   showBars(answer);
   for (const { name, kind, canvases } of LAYERS.filter((one) => one.kind === "conv")) {

@@ -12,6 +12,7 @@ from digits.networks.registry import ConvPool2D, predict_logits
 _PATCH = 5 / 28  # side of the patch that covers a part of the image, relative to the image's side
 _GRID, _COARSE_GRID = 28, 14  # places of the patch in a row; fewer for photos, whose networks are slower
 _BATCH_SIZE = 196
+_WHITE = 0.995  # quantile of a layer's activations that is drawn white, with all above it
 _MAX_LAYERS = 8  # of a network for photos; deeper networks show some of theirs
 
 
@@ -20,6 +21,11 @@ class Activation(NamedTuple):
 
     name: str
     values: np.ndarray
+
+    def shades(self) -> np.ndarray:
+        """Scale the values for a picture: float32 in [0, 1], 0 for those that are not positive."""
+        positive = np.maximum(self.values, 0)
+        return np.minimum(1, positive / max(float(np.quantile(positive, _WHITE)), 1e-6))
 
 
 def activations(network: nn.Layer, image: np.ndarray) -> list[Activation]:

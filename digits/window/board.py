@@ -81,7 +81,7 @@ class Board:
             return 0
         return (self.view.pen if erases else self.view.pen / 2) + 1.5
 
-    def carry_out(self, letter):
+    def carry_out(self, letter: str) -> None:
         """Carry out the command of a key, see `cards.KEYS`, or of the button for it."""
         view = self.view
         self.is_outdated = True
@@ -118,7 +118,7 @@ class Board:
                 self._count_saved()
                 view.status += f"   \u00b7   {letter}: {progress(int(letter), view.counts)}"
 
-    def handle_mouse(self, event, x, y, flags):
+    def handle_mouse(self, event: int, x: float, y: float, flags: int) -> None:
         """Handle one event, at x, y in units; while a button is held down, events come from outside the window too."""
         view = self.view
         self.move_pointer((x, y))
@@ -158,7 +158,7 @@ class Board:
             self._change_pen(notches * PEN_STEP)
             self.is_magnified |= flags > 0
 
-    def move_pointer(self, point):
+    def move_pointer(self, point: tuple[float, float] | None) -> None:
         """Note where the pointer is; the ring and the buttons follow it."""
         row = row_of_buttons(self.view, self.size)
         before, self.view.pointer = self.view.pointer, point

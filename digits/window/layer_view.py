@@ -12,7 +12,6 @@ _GAP, _MAP_GAP = 7, 3  # between two rows, between two maps
 _STRIP = 9  # height of a layer without maps
 _SMALLEST = 20  # side of a map; where there is no room for more such maps, some are left out
 _COUNTS = (32, 16, 8, 4)  # maps shown of a layer that has more
-_WHITE = 0.995  # quantile of a layer's activations that is drawn white, with all above it
 
 
 def draw_layers(surface: Surface, activations: list, box: tuple[float, float, float, float]) -> None:
@@ -20,8 +19,8 @@ def draw_layers(surface: Surface, activations: list, box: tuple[float, float, fl
 
     Args:
         surface: the picture to draw on.
-        activations: each with a `name` and `values`, float32 [C, H, W] or [D]; the last are the logits, which the
-            probabilities show already.
+        activations: a list of `digits.networks.layers.Activation`; the last are the logits, which the probabilities
+            show already.
         box: where.
     """
     x, y, width, height = box
@@ -31,8 +30,7 @@ def draw_layers(surface: Surface, activations: list, box: tuple[float, float, fl
     for layer in layers:
         is_map = layer.values.ndim == 3
         high = height_of_maps if is_map else _STRIP
-        values = np.maximum(layer.values, 0)
-        values = np.uint8(255 * np.minimum(1, values / max(float(np.quantile(values, _WHITE)), 1e-6)))
+        values = np.uint8(255 * layer.shades())
         if is_map:
             shown, note = _draw_maps(surface, values, x + _LABELS, y, width - _LABELS, high)
             count = len(values) if shown == len(values) else f"{shown} of {len(values)}"
